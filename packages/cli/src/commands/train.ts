@@ -1,0 +1,84 @@
+import { join } from 'node:path';
+import { UserError } from '@chameleon/core';
+import { type TrainOutcome, type TrainSurroundings, findRun, readConfig, resume, train } from '@chameleon/trainer';
+import type { Command } from 'commander';
+import { startEngine } from '../engine.js';
+import { interruption } from '../interruption.js';
+import { Progress, printJson, print, remark, runNarrator } from '../output.js';
+import { openStartWeights, prepareRun } from '../prepare-run.js';
+import { writeReport } from '../reports.js';
+import { ENGINE_SETTINGS, type Given, RUN_SETTINGS, withSettings } from '../settings.js';
+
+export function addTrain(program: Command): void {
+  withSettings(program.command('train'), [...RUN_SETTINGS, ...ENGINE_SETTINGS])
+    .description('Train a classifier on a folder of class folders.')
+    .option('--config <file>', 'a run.yaml; flags and environment win over it')
+    .option('--out <folder>', 'where run directories go', 'runs')
+    .option('--run-dir <folder>', 'the run directory itself, which must not exist')
+    .option('--resume <run>', 'go on with a run: its directory, name, or last')
+    .option('--json', 'print each fact of the run as a line of JSON')
+    .addHelpText('after', `
+Examples:
+  chameleon train --data photos
+  chameleon train --data photos --weights resnet34 --recipe discriminative
+  chameleon train --data photos --weights random --recipe from-scratch
+  chameleon train --resume last`)
+    .action((given: Given) => runTrain(given));
+}
+
+async function runTrain(given: Given): Promise<void> {
+  using stop = interruption();
+  const started = await (typeof given['resume'] === 'string' ? prepareResume(given, given['resume']) : prepareStart(given));
+  const json = given['json'] === true;
+  if (!json) remark(`computing with ${started.description}`);
+  const reading = new Progress(process.stderr.isTTY && !json);
+  const narrate = json ? printJson : runNarrator(started.epochs);
+  const outcome = await started.run({
+    backend: started.description,
+    openWeights: openStartWeights,
+    signal: stop.signal,
+    observe: (event) => (reading.clear(), narrate(event)),
+    onProgress: (done, total) => reading.update('looking at the pictures', done, total),
+  });
+  await finish(outcome, json);
+}
+
+interface Started {
+  description: string;
+  epochs: number;
+  run: (surroundings: TrainSurroundings) => Promise<TrainOutcome>;
+}
+
+async function prepareStart(given: Given): Promise<Started> {
+  const { config, engine, weights } = await prepareRun(given);
+  const path = given['runDir'] as string | undefined;
+  return {
+    description: engine.description,
+    epochs: config.epochs,
+    run: (surroundings) => train(config, { out: given['out'] as string, ...(path ? { path } : {}) }, { ...surroundings, openWeights: () => Promise.resolve(weights) }),
+  };
+}
+
+async function prepareResume(given: Given, named: string): Promise<Started> {
+  const allowed = new Set(['resume', 'out', 'json', 'backend', 'threads']);
+  const refused = Object.keys(given).filter((key) => given[key] !== undefined && !allowed.has(key));
+  if (refused.length > 0) throw new UserError(`A run is resumed with the settings that it began with; ${refused.join(', ')} can't be changed. Leave them out, or start a new run.`, { exitCode: 2 });
+  const path = await findRun(named, given['out'] as string);
+  const config = await readConfig(path);
+  const engine = await startEngine((given['backend'] as 'auto' | undefined) ?? 'auto', given['threads'] as number | undefined);
+  return { description: engine.description, epochs: config.epochs, run: (surroundings) => resume(path, surroundings) };
+}
+
+/** Says how the run ended and where everything lies; 130 where it was interrupted. */
+async function finish(outcome: TrainOutcome, json: boolean): Promise<void> {
+  if (outcome.reason === 'interrupted') {
+    process.exitCode = 130;
+    if (!json) remark(`Interrupted after step ${outcome.position.step}. A checkpoint is left: go on with\n  chameleon train --resume ${outcome.path}`);
+    return;
+  }
+  const report = await writeReport(outcome.path);
+  if (json) return;
+  const { best } = outcome.position;
+  print(`\nBest validation accuracy ${best!.accuracy.toFixed(4)}, in epoch ${best!.epoch + 1}${outcome.reason === 'stopped early' ? '; stopped early' : ''}.`);
+  print(`Run     ${outcome.path}\nModel   ${join(outcome.path, 'model')}\nReport  ${report}`);
+}

@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { type BackendCandidate, type BackendName, type Precision, UserError, chooseBackend, supportsPrecision } from '@chameleon/core';
+
+/** What computes, once it is chosen. */
+export interface Engine {
+  backend: BackendName;
+  /** For a person: "libtorch 1.13.0, 2 threads". */
+  description: string;
+}
+
+/** A package of TensorFlow's, which may be absent: its name is hidden from the compiler. */
+const optionalPackage = (name: string): Promise<unknown> => import(name);
+
+/** All backends, best first, with what mends each. */
+export function backendCandidates(): BackendCandidate[] {
+  return [
+    {
+      name: 'libtorch',
+      load: async () => void (await import('@chameleon/tfjs-libtorch')).libtorchVersion(),
+      remedy: 'Run `node tools/setup.mjs`.',
+    },
+    {
+      name: 'tensorflow',
+      load: async () => void (await optionalPackage('@tensorflow/tfjs-node-gpu').catch(() => optionalPackage('@tensorflow/tfjs-node'))),
+      remedy: 'Install @tensorflow/tfjs-node-gpu where its binary can be fetched.',
+    },
+    { name: 'wasm', load: async () => void (await import('@tensorflow/tfjs-backend-wasm')), remedy: 'Run `npm ci`.' },
+    { name: 'cpu', load: async () => void (await import('@tensorflow/tfjs-backend-cpu')), remedy: 'Run `npm ci`.' },
+  ];
+}
+
+/** Chooses the backend and sets its threads. @throws UserError when it can't be had */
+export async function startEngine(wanted: BackendName | 'auto', threads = availableParallelism()): Promise<Engine> {
+  const { name } = await chooseBackend(wanted, backendCandidates());
+  if (name !== 'libtorch') return { backend: name, description: name };
+  const { libtorchVersion, setThreads } = await import('@chameleon/tfjs-libtorch');
+  setThreads(threads);
+  return { backend: name, description: `libtorch ${libtorchVersion()}, ${threads} ${threads === 1 ? 'thread' : 'threads'}` };
+}
+
+/** bfloat16 where the backend holds it and the processor multiplies it; a precision asked for is checked. */
+export function resolvePrecision(wanted: Precision | 'auto', backend: BackendName): Precision {
+  if (wanted === 'auto') return supportsPrecision('bfloat16') && processorHasBfloat16() ? 'bfloat16' : 'float32';
+  if (!supportsPrecision(wanted)) throw new UserError(`The backend ${backend} computes in float32 only. Leave --precision out, or choose --backend libtorch.`, { exitCode: 2 });
+  return wanted;
+}
+
+function processorHasBfloat16(): boolean {
+  try {
+    return /\b(avx512_bf16|amx_bf16)\b/.test(readFileSync('/proc/cpuinfo', 'utf8'));
+  } catch {
+    return false;
+  }
+}

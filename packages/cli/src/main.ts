@@ -1,0 +1,60 @@
+import { UserError } from '@chameleon/core';
+import { VERSION } from '@chameleon/trainer';
+import { Command, CommanderError } from 'commander';
+import colors from 'picocolors';
+import { addDataset } from './commands/dataset.js';
+import { addDemo } from './commands/demo.js';
+import { addDoctor } from './commands/doctor.js';
+import { addEvaluate } from './commands/evaluate.js';
+import { addExperiments } from './commands/experiments.js';
+import { addLrFind } from './commands/lr-find.js';
+import { addPredict } from './commands/predict.js';
+import { addReport, addRuns } from './commands/runs.js';
+import { addTrain } from './commands/train.js';
+import { addWeights } from './commands/weights.js';
+
+/** The command line as a whole; parsing has no effect but the command's own. */
+export function createProgram(): Command {
+  const program = new Command('chameleon')
+    .description('Transfer learning in TypeScript: train, serve and watch image classifiers.')
+    .version(VERSION)
+    .option('--verbose', 'show where an error came from')
+    .showHelpAfterError('(--help shows what there is)')
+    .addHelpText('after', '\nBegin with:\n  chameleon demo\n  chameleon train --data photos\n\nExit codes: 0 done, 1 it failed, 2 the call was wrong, 130 interrupted.')
+    .exitOverride();
+  for (const add of [addTrain, addExperiments, addLrFind, addEvaluate, addPredict, addDataset, addWeights, addRuns, addReport, addDoctor, addDemo]) add(program);
+  inherit(program);
+  return program;
+}
+
+/** Subcommands end by exceptions too, so that the exit code is decided in one place. */
+function inherit(command: Command): void {
+  for (const child of command.commands) {
+    child.exitOverride().showHelpAfterError('(--help shows what there is)').showSuggestionAfterError();
+    inherit(child);
+  }
+}
+
+/** Runs a command line; gives the exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  const program = createProgram();
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    return explain(error, args.includes('--verbose'));
+  }
+}
+
+function explain(error: unknown, verbose: boolean): number {
+  // Commander has said already what was wrong with the call; help and version are no errors.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof UserError) {
+    process.stderr.write(`${colors.red('error:')} ${error.message}\n`);
+    if (verbose) process.stderr.write(`${error.stack ?? ''}\n${error.cause ? `caused by ${String(error.cause)}\n` : ''}`);
+    return error.exitCode;
+  }
+  if (error instanceof Error && error.message === 'interrupted') return 130;
+  process.stderr.write(`${colors.red('error:')} ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\nThis is a fault of Chameleon's, not yours.\n`);
+  return 1;
+}

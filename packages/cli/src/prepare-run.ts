@@ -1,0 +1,45 @@
+import { type Architecture, type BackendName, type Precision, UserError, detectArchitecture, findArchitecture } from '@chameleon/core';
+import { type StartWeights, type TrainConfig, openWeights } from '@chameleon/trainer';
+import { type Engine, resolvePrecision, startEngine } from './engine.js';
+import { type Given, makeConfig, readConfigFile } from './settings.js';
+
+/** The side that suits weights which were made from small pictures, and torchvision's own for the rest. */
+const EMBEDDED_IMAGE_SIZE = 64;
+const IMAGE_SIZE = 224;
+
+export interface PreparedRun {
+  config: TrainConfig;
+  engine: Engine;
+  weights: StartWeights;
+}
+
+/** What a command that trains needs: the engine, the weights, and the configuration out of flags, environment and file. */
+export async function prepareRun(given: Given): Promise<PreparedRun> {
+  const file = typeof given['config'] === 'string' ? await readConfigFile(given['config']) : {};
+  const data = given['data'] ?? file['data'];
+  if (typeof data !== 'string') throw new UserError('Say which pictures to train with: --data DIR, a folder of class folders. `chameleon dataset synth` draws one.', { exitCode: 2 });
+  const named = (given['weights'] ?? file['weights'] ?? 'embedded') as string;
+  const engine = await startEngine((given['backend'] as BackendName | undefined) ?? 'auto', given['threads'] as number | undefined);
+  const weights = await openStartWeights(named);
+  const architecture = chooseArchitecture((given['arch'] ?? file['architecture']) as string | undefined, weights);
+  const precision = resolvePrecision((given['precision'] ?? file['precision'] ?? 'auto') as Precision | 'auto', engine.backend);
+  const imageSize = architecture.width < 64 ? EMBEDDED_IMAGE_SIZE : IMAGE_SIZE;
+  const config = await makeConfig({ ...given, weights: named, data }, { architecture: architecture.name, precision, imageSize }, file);
+  return { config, engine, weights };
+}
+
+/** A state dictionary by name or path; `random` is none. */
+export async function openStartWeights(named: string): Promise<StartWeights> {
+  if (named === 'random') return { name: 'random weights', tensors: null };
+  const { tensors, name } = await openWeights(named);
+  return { name, tensors };
+}
+
+/** The architecture that was asked for, else the one that the weights are of. */
+export function chooseArchitecture(named: string | undefined, weights: StartWeights): Architecture {
+  if (named !== undefined) return findArchitecture(named);
+  if (weights.tensors === null) return findArchitecture('resnet34');
+  const found = detectArchitecture(weights.tensors);
+  if (found) return found;
+  throw new UserError(`${weights.name} are of no architecture that we know. If they are a ResNet of torchvision's, say which with --arch.`, { exitCode: 2 });
+}

@@ -1,0 +1,53 @@
+import type { Tensor } from '@tensorflow/tfjs-core';
+import type { Parameter, StateBuffer } from '../parameter.js';
+import type { Pass } from '../tape.js';
+
+/**
+ * A part of a network. `forward` borrows x and gives a tensor that the caller owns; what the way back needs of x it
+ * clones, which costs no memory.
+ */
+export interface Module {
+  forward(x: Tensor, pass: Pass): Tensor;
+  parameters(): Parameter[];
+  buffers(): StateBuffer[];
+}
+
+/** Runs modules one after the other and lets go of what lies between them. */
+export function chain(x: Tensor, pass: Pass, modules: readonly Module[]): Tensor {
+  let y = x;
+  for (const module of modules) {
+    const next = module.forward(y, pass);
+    if (y !== x) y.dispose();
+    y = next;
+  }
+  return y === x ? x.clone() : y;
+}
+
+export class Sequential implements Module {
+  constructor(readonly modules: readonly Module[]) {}
+
+  forward(x: Tensor, pass: Pass): Tensor {
+    return chain(x, pass, this.modules);
+  }
+
+  parameters(): Parameter[] {
+    return this.modules.flatMap((module) => module.parameters());
+  }
+
+  buffers(): StateBuffer[] {
+    return this.modules.flatMap((module) => module.buffers());
+  }
+}
+
+/** A module without a state. */
+export abstract class Stateless implements Module {
+  abstract forward(x: Tensor, pass: Pass): Tensor;
+
+  parameters(): Parameter[] {
+    return [];
+  }
+
+  buffers(): StateBuffer[] {
+    return [];
+  }
+}

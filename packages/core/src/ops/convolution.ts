@@ -1,0 +1,45 @@
+import { type Tensor, type Tensor4D, concat, matMul, pad, reshape, stridedSlice, tidy } from '@tensorflow/tfjs-core';
+import { hasKernel, runKernel } from './kernels.js';
+
+export interface ConvolutionGeometry {
+  strides: number;
+  /** Zeros on each side. */
+  padding: number;
+}
+
+const attributes = ({ strides, padding }: ConvolutionGeometry) => ({ strides, pad: padding, dataFormat: 'NHWC', dilations: 1 });
+
+/** x [batch, height, width, in], filter [height, width, in, out]: torch.nn.functional.conv2d without a bias. */
+export function conv2d(x: Tensor, filter: Tensor, geometry: ConvolutionGeometry): Tensor {
+  return runKernel<Tensor>('Conv2D', { x, filter }, attributes(geometry));
+}
+
+/** The gradient of the input, of shape `inputShape`. */
+export function conv2dInputGradient(dy: Tensor, filter: Tensor, inputShape: number[], geometry: ConvolutionGeometry): Tensor {
+  return runKernel<Tensor>('Conv2DBackpropInput', { dy, filter }, { ...attributes(geometry), inputShape });
+}
+
+/** The gradient of the filter, in float32, of shape `filterShape`. */
+export function conv2dFilterGradient(dy: Tensor, x: Tensor, filterShape: number[], geometry: ConvolutionGeometry): Tensor {
+  if (hasKernel('Conv2DBackpropFilter')) return runKernel<Tensor>('Conv2DBackpropFilter', { x, dy }, { ...attributes(geometry), filterShape });
+  return filterGradientByProducts(dy as Tensor4D, x as Tensor4D, filterShape, geometry);
+}
+
+/** For backends without that kernel (wasm): one matrix product for each position in the filter. */
+function filterGradientByProducts(dy: Tensor4D, x: Tensor4D, filterShape: number[], { strides, padding }: ConvolutionGeometry): Tensor {
+  return tidy(() => {
+    const [height, width, channels, filters] = filterShape as [number, number, number, number];
+    const [batch, outHeight, outWidth] = dy.shape;
+    const padded = pad(x, [[0, 0], [padding, padding + strides], [padding, padding + strides], [0, 0]]) as Tensor4D;
+    const rows = batch * outHeight * outWidth;
+    const gradient = reshape(dy, [rows, filters]);
+    const products: Tensor[] = [];
+    for (let i = 0; i < height; i++) {
+      for (let j = 0; j < width; j++) {
+        const window = stridedSlice(padded, [0, i, j, 0], [batch, i + strides * (outHeight - 1) + 1, j + strides * (outWidth - 1) + 1, channels], [1, strides, strides, 1]);
+        products.push(matMul(reshape(window, [rows, channels]), gradient, true, false));
+      }
+    }
+    return reshape(concat(products), filterShape);
+  });
+}

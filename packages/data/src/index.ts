@@ -1,0 +1,16 @@
+export { DEFAULT_MAX_PIXELS, type DecodeOptions, decodePicture, readPictureSize, requirePictureType } from './decode.js';
+export { PictureError, type PictureFault } from './picture-error.js';
+export { type PictureType, hasPictureName, pictureType } from './picture-type.js';
+export { type Box, type RgbImage, resizeBilinear } from './resize.js';
+export { type CropBounds, DEFAULT_CROP_BOUNDS, centerCropBox, randomResizedCropBox, resizedSize } from './crop.js';
+export { type ColorJitter, jitterColors } from './color-jitter.js';
+export { IMAGENET_NORMALIZATION, type Normalization, normalize } from './normalize.js';
+export { type Augmentation, DEFAULT_AUGMENTATION, preprocess, trainingPicture, validationPicture } from './transforms.js';
+export type { SplitMethod } from './split.js';
+export { type Dataset, type OpenOptions, type Picture, type SkippedFile, openDataset, openForJudging } from './dataset.js';
+export { type Batch, type LoaderOptions, PictureLoader, type TrainPlan, type ValidPlan } from './loader.js';
+export { epochOrder, stepCount } from './order.js';
+export { type Manifest, makeManifest, manifestSchema, verifyManifest } from './manifest.js';
+export { type DatasetFindings, checkDataset } from './check.js';
+export { type PrepareOptions, prepareDataset } from './prepare/prepare-dataset.js';
+export { type DrawOptions, drawDataset } from './synth/draw-dataset.js';

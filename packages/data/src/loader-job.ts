@@ -1,0 +1,56 @@
+import type { Normalization } from './normalize.js';
+import type { PictureFault } from './picture-error.js';
+import type { Augmentation } from './transforms.js';
+
+/** What crosses between the loader and its threads. */
+
+/** A decoded picture in memory that threads share: 8-bit RGB, interleaved. */
+export interface SharedPicture {
+  data: SharedArrayBuffer;
+  width: number;
+  height: number;
+}
+
+export interface JobPicture {
+  /** Index into its side of the data set. */
+  index: number;
+  /** Where the file lies. */
+  path: string;
+  /** The picture, where it was decoded before. */
+  decoded: SharedPicture | null;
+}
+
+/** A few pictures of one batch, made by one thread. */
+export interface Job {
+  pictures: JobPicture[];
+  /** px */
+  imageSize: number;
+  normalization: Normalization;
+  /** Null: as in validation. */
+  training: { augmentation: Augmentation; seed: number; epoch: number } | null;
+  /** Whether what is decoded comes back too. */
+  keepDecoded: boolean;
+}
+
+/** A picture that can't be decoded. */
+export interface JobFault {
+  index: number;
+  fault: PictureFault;
+  problem: string;
+}
+
+export interface JobResult {
+  /** NHWC, [pictures without faults, imageSize, imageSize, 3], in the job's order. */
+  pixels: Float32Array;
+  faults: JobFault[];
+  /** What was decoded for this job, by index, where it is to be kept. */
+  decoded: [index: number, picture: SharedPicture][];
+}
+
+export interface JobRequest {
+  id: number;
+  job: Job;
+}
+
+/** `error`: something other than a bad picture went wrong. */
+export type JobReply = { id: number; result: JobResult } | { id: number; error: Error };

@@ -1,0 +1,52 @@
+import type { Request, Response } from 'express';
+import type { Logger } from 'pino';
+import type { ClassifyRequest, Services } from '../classify.js';
+import { Problem } from '../problems.js';
+import type { OpenApiDocument } from '../openapi.js';
+import type { Caller, Gate, Right } from './keys.js';
+import type { Limits } from './limits.js';
+import type { BodyReader } from './pictures.js';
+
+/** What the routes work with. */
+export interface AppContext {
+  services: Services;
+  gate: Gate;
+  reader: BodyReader;
+  limits: Limits;
+  log: Logger;
+  /** Requests a minute and key; null: any number. */
+  requestsPerMinute: number | null;
+  tls: boolean;
+  /** Why no new requests should come, or null. */
+  notReady: () => string | null;
+  draining: () => boolean;
+  /** The OpenAPI document of all routes. */
+  document: () => OpenApiDocument;
+}
+
+/** One route of the contract. */
+export interface Route {
+  method: 'get' | 'post' | 'put' | 'delete';
+  path: string;
+  /** null: open to everybody. */
+  right: Right | null;
+  answer: (request: Request, response: Response, context: AppContext) => Promise<void> | void;
+}
+
+/** @throws {Problem} 503 while loading or draining */
+export function requireReady({ notReady, draining }: AppContext): void {
+  const reason = notReady();
+  if (reason !== null) throw new Problem(draining() ? 'draining' : 'loading', `Not ready: ${reason}.`, { retryAfterSeconds: 1 });
+}
+
+export const callerOf = (response: Response): Caller => response.locals.caller as Caller;
+
+/** A request for the model, from what its query says. */
+export function askedBy(request: Request, response: Response, query: { model?: string | undefined; version?: string | undefined; top_k: number }, { limits }: AppContext): ClassifyRequest {
+  const gone = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort();
+  });
+  if (response.closed) gone.abort();
+  return { id: request.id as string, model: query.model, version: query.version, topK: query.top_k, key: callerOf(response).name, timeoutMs: limits.waitMs, signal: gone.signal };
+}

@@ -1,0 +1,158 @@
+// The addon's entries: any ATen operator by its schema, memory in and out, and what fused code needs.
+#include <ATen/Parallel.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+
+#include "allocator.h"
+#include "convert.h"
+#include "environment.h"
+#include "optimizers.h"
+#include "versions.h"
+
+namespace chameleon {
+namespace {
+
+/// operator(name, overload): looks an operator up; the number that comes back is what `call` takes.
+Napi::Value find_operator(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto& operators = environment(info.Env()).operators;
+    operators.push_back(c10::Dispatcher::singleton().findSchemaOrThrow(info[0].As<Napi::String>().Utf8Value().c_str(),
+                                                                      info[1].As<Napi::String>().Utf8Value().c_str()));
+    return Napi::Number::New(info.Env(), static_cast<double>(operators.size() - 1));
+  });
+}
+
+/// call(operator, args): tensors are handles; an argument left out takes the schema's default.
+Napi::Value call(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto env = info.Env();
+    auto& here = environment(env);
+    auto& op = here.operators.at(info[0].As<Napi::Number>().Uint32Value());
+    const auto args = info[1].As<Napi::Array>();
+    const auto& parameters = op.schema().arguments();
+    torch::jit::Stack stack;
+    stack.reserve(parameters.size());
+    for (size_t i = 0; i < parameters.size(); i++) {
+      const Napi::Value value = i < args.Length() ? args.Get(static_cast<uint32_t>(i)) : env.Undefined();
+      if (value.IsUndefined() && parameters[i].default_value())
+        stack.push_back(*parameters[i].default_value());
+      else
+        stack.push_back(to_ivalue(here, value, parameters[i].type()));
+    }
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    op.callBoxed(&stack);
+    if (stack.size() == 1) return from_ivalue(env, here, stack[0]);
+    auto out = Napi::Array::New(env, stack.size());
+    for (size_t i = 0; i < stack.size(); i++) out.Set(static_cast<uint32_t>(i), from_ivalue(env, here, stack[i]));
+    return out;
+  });
+}
+
+at::ScalarType type_of(const Napi::TypedArray& array) {
+  switch (array.TypedArrayType()) {
+    case napi_float32_array:
+      return at::kFloat;
+    case napi_int32_array:
+      return at::kInt;
+    case napi_uint8_array:
+      return at::kBool;
+    default:
+      TORCH_CHECK(false, "tensors are made of a Float32Array, an Int32Array, or a Uint8Array of booleans");
+  }
+}
+
+/// fromData(typedArray, shape): a copy; float32, int32 or bool by the array's type.
+Napi::Value from_data(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto array = info[0].As<Napi::TypedArray>();
+    auto tensor = at::empty(to_integers(info[1]), type_of(array));
+    TORCH_CHECK(tensor.nbytes() == array.ByteLength(), "a tensor of shape ", tensor.sizes(), " was given ", array.ElementLength(), " values");
+    if (array.ByteLength() > 0) std::memcpy(tensor.data_ptr(), static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength());
+    return Napi::Number::New(info.Env(), environment(info.Env()).tensors.put(tensor));
+  });
+}
+
+/// read(handle): the values in row-major order; bfloat16 widened to float32, integers narrowed to int32.
+Napi::Value read(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto env = info.Env();
+    auto tensor = environment(env).tensors.get(info[0].As<Napi::Number>().DoubleValue());
+    const auto type = tensor.scalar_type() == at::kBool ? at::kBool : at::isIntegralType(tensor.scalar_type(), false) ? at::kInt : at::kFloat;
+    tensor = tensor.to(at::kCPU, type).contiguous();
+    auto buffer = Napi::ArrayBuffer::New(env, tensor.nbytes());
+    if (tensor.nbytes() > 0) std::memcpy(buffer.Data(), tensor.data_ptr(), tensor.nbytes());
+    const auto count = static_cast<size_t>(tensor.numel());
+    if (type == at::kFloat) return Napi::Float32Array::New(env, count, buffer, 0);
+    if (type == at::kInt) return Napi::Int32Array::New(env, count, buffer, 0);
+    return Napi::Uint8Array::New(env, count, buffer, 0);
+  });
+}
+
+Napi::Value release(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    environment(info.Env()).tensors.release(info[0].As<Napi::Number>().DoubleValue());
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value shape(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto& tensor = environment(info.Env()).tensors.get(info[0].As<Napi::Number>().DoubleValue());
+    auto out = Napi::Array::New(info.Env(), static_cast<size_t>(tensor.dim()));
+    for (int64_t i = 0; i < tensor.dim(); i++) out.Set(static_cast<uint32_t>(i), Napi::Number::New(info.Env(), static_cast<double>(tensor.size(i))));
+    return out;
+  });
+}
+
+/// scalarType(handle): ATen's name of it, "Float", "BFloat16", "Int" …
+Napi::Value scalar_type(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    return Napi::String::New(info.Env(), c10::toString(environment(info.Env()).tensors.get(info[0].As<Napi::Number>().DoubleValue()).scalar_type()));
+  });
+}
+
+Napi::Value memory(const Napi::CallbackInfo& info) {
+  const auto statistics = allocator_statistics();
+  auto out = Napi::Object::New(info.Env());
+  out.Set("liveBytes", static_cast<double>(statistics.live_bytes));
+  out.Set("peakBytes", static_cast<double>(statistics.peak_bytes));
+  out.Set("cachedBytes", static_cast<double>(statistics.cached_bytes));
+  out.Set("tensors", static_cast<double>(environment(info.Env()).tensors.size()));
+  return out;
+}
+
+Napi::Value set_threads(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    at::set_num_threads(info[0].As<Napi::Number>().Int32Value());
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  static const bool installed = (install_caching_allocator(), true);
+  (void)installed;
+  env.SetInstanceData(new Environment());
+  exports.Set("operator", Napi::Function::New(env, find_operator));
+  exports.Set("call", Napi::Function::New(env, call));
+  exports.Set("fromData", Napi::Function::New(env, from_data));
+  exports.Set("read", Napi::Function::New(env, read));
+  exports.Set("release", Napi::Function::New(env, release));
+  exports.Set("shape", Napi::Function::New(env, shape));
+  exports.Set("scalarType", Napi::Function::New(env, scalar_type));
+  exports.Set("adamStep", Napi::Function::New(env, adam_step));
+  exports.Set("sgdStep", Napi::Function::New(env, sgd_step));
+  exports.Set("memory", Napi::Function::New(env, memory));
+  exports.Set("resetPeak", Napi::Function::New(env, [](const Napi::CallbackInfo&) { reset_peak(); }));
+  exports.Set("emptyCache", Napi::Function::New(env, [](const Napi::CallbackInfo&) { empty_cache(); }));
+  exports.Set("setThreads", Napi::Function::New(env, set_threads));
+  exports.Set("version", Napi::String::New(env, TORCH_VERSION));
+  return exports;
+}
+
+}  // namespace
+}  // namespace chameleon
+
+namespace {
+Napi::Object register_addon(Napi::Env env, Napi::Object exports) { return chameleon::initialize(env, exports); }
+}  // namespace
+
+NODE_API_MODULE(tfjs_libtorch, register_addon)

@@ -1,0 +1,55 @@
+// What one JavaScript environment (the main thread or a worker thread) owns:
+// its tensors, by handle, and the operators that it has looked up.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <napi.h>
+
+#include <string>
+#include <vector>
+
+namespace chameleon {
+
+/// Tensors by handle. A handle is a slot's index and its generation, so that one used after its release is an error
+/// and never another tensor.
+class SlotMap {
+ public:
+  double put(at::Tensor tensor);
+  at::Tensor& get(double handle);
+  void release(double handle);
+  size_t size() const { return slots_.size() - free_.size(); }
+
+ private:
+  static constexpr uint64_t kIndexBits = 24;
+  struct Slot {
+    at::Tensor tensor;
+    uint64_t generation = 0;
+  };
+  Slot& slot(double handle);
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> free_;
+};
+
+struct Environment {
+  SlotMap tensors;
+  std::vector<c10::OperatorHandle> operators;
+};
+
+inline Environment& environment(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+
+/// Runs an entry of the addon: what ATen throws becomes a JavaScript error with ATen's message.
+template <class F>
+Napi::Value guarded(const Napi::CallbackInfo& info, F entry) {
+  try {
+    return entry();
+  } catch (const c10::Error& error) {
+    throw Napi::Error::New(info.Env(), error.what_without_backtrace());
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Napi::Error::New(info.Env(), error.what());
+  }
+}
+
+}  // namespace chameleon

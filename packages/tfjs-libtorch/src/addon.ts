@@ -1,0 +1,62 @@
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/** A tensor of libtorch's, owned by the environment (thread) that made it. */
+export type Handle = number;
+export type HostValues = Float32Array | Int32Array | Uint8Array;
+
+export interface AllocatorMemory {
+  /** Bytes in tensors, views counted once. */
+  liveBytes: number;
+  /** The most since `resetPeak`. */
+  peakBytes: number;
+  /** Freed bytes that are kept for the next tensor of their size. */
+  cachedBytes: number;
+  /** Handles that are alive in this thread. */
+  tensors: number;
+}
+
+export interface AdamStepOptions { learningRate: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; decoupled: boolean; step: number }
+export interface SgdStepOptions { learningRate: number; momentum: number; dampening: number; weightDecay: number; nesterov: boolean; step: number }
+
+export interface Addon {
+  readonly version: string;
+  operator(name: string, overload: string): number;
+  call(operator: number, args: unknown[]): unknown;
+  fromData(values: HostValues, shape: number[]): Handle;
+  read(handle: Handle): HostValues;
+  release(handle: Handle): void;
+  shape(handle: Handle): number[];
+  scalarType(handle: Handle): string;
+  adamStep(parameters: Handle[], gradients: Handle[], first: Handle[], second: Handle[], options: AdamStepOptions): void;
+  sgdStep(parameters: Handle[], gradients: Handle[], buffers: Handle[], options: SgdStepOptions): void;
+  memory(): AllocatorMemory;
+  resetPeak(): void;
+  emptyCache(): void;
+  setThreads(count: number): void;
+}
+
+/** c10::ScalarType and c10::MemoryFormat, as the schemas take them. */
+export const INT64 = 4, INT32 = 3, FLOAT32 = 6, BOOL = 11, BFLOAT16 = 15;
+export const CHANNELS_LAST = 2;
+
+let loaded: Addon | undefined;
+
+/** The addon, loaded at its first use: importing the package never fails. Throws what the dynamic linker says. */
+export function addon(): Addon {
+  loaded ??= createRequire(import.meta.url)(fileURLToPath(new URL('../build/tfjs_libtorch.node', import.meta.url))) as Addon;
+  return loaded;
+}
+
+const operators = new Map<string, number>();
+
+/** Calls an ATen operator by its schema's name ("aten::add.Tensor"). Arguments left out take the schema's defaults. */
+export function callOperator(name: string, args: unknown[]): unknown {
+  const native = addon();
+  let operator = operators.get(name);
+  if (operator === undefined) {
+    const [base, overload = ''] = name.split('.') as [string, string?];
+    operators.set(name, (operator = native.operator(base, overload)));
+  }
+  return native.call(operator, args);
+}

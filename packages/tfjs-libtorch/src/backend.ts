@@ -1,0 +1,109 @@
+import { DataStorage, type DataType, KernelBackend, type TensorInfo, engine } from '@tensorflow/tfjs-core';
+import { type Handle, type HostValues, addon } from './addon.js';
+
+type DataId = TensorInfo['dataId'];
+type Values = Float32Array | Int32Array | Uint8Array | Uint8ClampedArray | number[] | boolean[] | string[] | Uint8Array[];
+
+interface Entry { handle: Handle; references: number }
+
+/**
+ * TensorFlow.js's side of libtorch: which tensor of TF.js is which tensor of ATen, and how many of TF.js's share it.
+ * A tensor's memory goes when TF.js disposes the last that shares it. To TF.js activations are float32, also where
+ * libtorch holds them in bfloat16; `read` widens them.
+ */
+export class LibtorchBackend extends KernelBackend {
+  readonly #data = new DataStorage<Entry>(this, engine());
+
+  /** The tensor of libtorch behind one of TF.js. */
+  handle(x: TensorInfo): Handle {
+    return this.#data.get(x.dataId).handle;
+  }
+
+  /** Makes a tensor of TF.js from a handle, which the backend owns from here on. */
+  adopt(handle: Handle, shape: number[], dtype: DataType): TensorInfo {
+    const dataId = {};
+    this.#data.set(dataId, { handle, references: 1 });
+    return { dataId, shape, dtype };
+  }
+
+  override write(values: Values, shape: number[], dtype: DataType): DataId {
+    const dataId = {};
+    this.#data.set(dataId, { handle: addon().fromData(hostValues(values, dtype), shape), references: 1 });
+    return dataId;
+  }
+
+  override move(dataId: DataId, values: Values, shape: number[], dtype: DataType, references: number): void {
+    this.#data.set(dataId, { handle: addon().fromData(hostValues(values, dtype), shape), references });
+  }
+
+  override readSync(dataId: DataId): HostValues {
+    return addon().read(this.#data.get(dataId).handle);
+  }
+
+  override async read(dataId: DataId): Promise<HostValues> {
+    return this.readSync(dataId);
+  }
+
+  override disposeData(dataId: DataId, force = false): boolean {
+    if (!this.#data.has(dataId)) return true;
+    const entry = this.#data.get(dataId);
+    entry.references--;
+    if (!force && entry.references > 0) return false;
+    addon().release(entry.handle);
+    this.#data.delete(dataId);
+    return true;
+  }
+
+  override incRef(dataId: DataId): void {
+    this.#data.get(dataId).references++;
+  }
+
+  decRef(dataId: DataId): void {
+    if (this.#data.has(dataId)) this.#data.get(dataId).references--;
+  }
+
+  override refCount(dataId: DataId): number {
+    return this.#data.has(dataId) ? this.#data.get(dataId).references : 0;
+  }
+
+  override numDataIds(): number {
+    return this.#data.numDataIds();
+  }
+
+  /** What `tf.memory()` says beside TF.js's own counts: the allocator's bytes, for this process. */
+  override memory(): { unreliable: boolean } {
+    return { unreliable: false, ...addon().memory() };
+  }
+
+  override async time(run: () => void): Promise<{ kernelMs: number }> {
+    const start = performance.now();
+    run();
+    return { kernelMs: performance.now() - start };
+  }
+
+  override floatPrecision(): 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override dispose(): void {
+    addon().emptyCache();
+  }
+}
+
+/** Values as the addon takes them: bool in bytes, int32, float32. */
+function hostValues(values: Values, dtype: DataType): HostValues {
+  switch (dtype) {
+    case 'float32':
+      return values instanceof Float32Array ? values : Float32Array.from(values as ArrayLike<number>);
+    case 'int32':
+      return values instanceof Int32Array ? values : Int32Array.from(values as ArrayLike<number>);
+    case 'bool':
+      return values instanceof Uint8Array ? values : Uint8Array.from(values as ArrayLike<number>);
+    default:
+      throw new Error(`the libtorch backend holds float32, int32 and bool tensors; ${dtype} is not among them. Keep such tensors on the cpu backend.`);
+  }
+}

@@ -1,0 +1,42 @@
+import { registerBackend } from '@tensorflow/tfjs-core';
+import { addon } from './addon.js';
+import { LibtorchBackend } from './backend.js';
+import { BACKEND_NAME } from './kernel.js';
+import { registerActivations } from './kernels/activation.js';
+import { registerBatchNorm } from './kernels/batch-norm.js';
+import { registerBinary } from './kernels/binary.js';
+import { registerConvolution } from './kernels/convolution.js';
+import { registerCreation } from './kernels/creation.js';
+import { registerGather } from './kernels/gather.js';
+import { registerMatMul } from './kernels/matmul.js';
+import { registerPooling } from './kernels/pooling.js';
+import { registerRanges } from './kernels/ranges.js';
+import { registerReductions } from './kernels/reduce.js';
+import { registerResize } from './kernels/resize.js';
+import { registerScans } from './kernels/scan.js';
+import { registerShapes } from './kernels/shape.js';
+import { registerSpace } from './kernels/space.js';
+import { registerStridedSlice } from './kernels/strided-slice.js';
+import { registerTopK } from './kernels/top-k.js';
+import { registerTraining } from './kernels/training.js';
+import { registerUnary } from './kernels/unary.js';
+
+const families = [
+  registerUnary, registerBinary, registerActivations, registerReductions, registerScans, registerShapes, registerStridedSlice, registerSpace, registerCreation, registerRanges,
+  registerGather, registerTopK, registerMatMul, registerConvolution, registerPooling, registerBatchNorm, registerResize, registerTraining,
+];
+for (const register of families) register();
+registerBackend(BACKEND_NAME, () => new LibtorchBackend());
+
+export { LibtorchBackend } from './backend.js';
+export type { AllocatorMemory } from './addon.js';
+
+/** The version of libtorch that the addon is linked with. Throws where the addon was not built or can't be loaded. */
+export const libtorchVersion = (): string => addon().version;
+
+/** How many threads an operator may use. */
+export const setThreads = (count: number): void => addon().setThreads(count);
+
+/** The allocator's figures for this process, and the start of a new peak. */
+export const memory = () => addon().memory();
+export const resetPeak = (): void => addon().resetPeak();

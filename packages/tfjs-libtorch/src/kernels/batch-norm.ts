@@ -1,0 +1,44 @@
+import { defineKernel, nchw, nhwc } from '../kernel.js';
+
+interface BatchNormAttrs { training: boolean; momentum: number; epsilon: number }
+interface BatchNormBackwardAttrs { training: boolean; epsilon: number; needsInput: boolean; needsParameters: boolean }
+
+/**
+ * BatchNorm over [batch, height, width, channels] or [batch, channels], activations in either precision, parameters
+ * and statistics in float32. Equals torch.nn.functional.batch_norm.
+ */
+export function registerBatchNorm(): void {
+  const channelsFirst = (scope: Parameters<typeof nchw>[0], x: number, rank: number) => (rank === 4 ? nchw(scope, x) : x);
+  const channelsLast = (scope: Parameters<typeof nchw>[0], x: number, rank: number) => (rank === 4 ? nhwc(scope, x) : x);
+
+  /** → y, the batch's mean, its 1/deviation, and the running statistics after it (the inputs stay as they were). */
+  defineKernel<BatchNormAttrs>('BatchNorm', (scope, { x, scale, shift, mean, variance }, { training, momentum, epsilon }) => {
+    const rank = x!.shape.length, channels = x!.shape[rank - 1]!;
+    const input = channelsFirst(scope, scope.handle(x!), rank);
+    const runningMean = training ? scope.aten('aten::clone', scope.handle(mean!)) : scope.handle(mean!);
+    const runningVariance = training ? scope.aten('aten::clone', scope.handle(variance!)) : scope.handle(variance!);
+    const [y, batchMean, inverseDeviation] = scope.atenAll('aten::native_batch_norm', input, scope.handle(scale!), scope.handle(shift!), runningMean, runningVariance, training, momentum, epsilon) as [number, number, number];
+    const output = scope.output(rank === 4 ? channelsLast(scope, y, rank) : y, 'float32', x!.shape);
+    if (!training) return [output];
+    return [output, scope.output(batchMean, 'float32', [channels]), scope.output(inverseDeviation, 'float32', [channels]), scope.output(runningMean), scope.output(runningVariance)];
+  });
+
+  /** → the gradients that were asked for, in the order input, scale, shift. */
+  defineKernel<BatchNormBackwardAttrs>('BatchNormBackward', (scope, { dy, x, scale, mean, variance, batchMean, inverseDeviation }, { training, epsilon, needsInput, needsParameters }) => {
+    const rank = x!.shape.length, channels = x!.shape[rank - 1]!;
+    const saved = [batchMean, inverseDeviation].map((t) => (t ? scope.handle(t) : scope.aten('aten::empty.memory_format', [0])));
+    const [dx, dScale, dShift] = scope.atenAll('aten::native_batch_norm_backward', channelsFirst(scope, scope.handle(dy!), rank), channelsFirst(scope, scope.handle(x!), rank),
+      scope.handle(scale!), scope.handle(mean!), scope.handle(variance!), saved[0], saved[1], training, epsilon, [needsInput, needsParameters, needsParameters]);
+    const outputs = needsInput ? [scope.output(channelsLast(scope, dx!, rank), 'float32', x!.shape)] : [];
+    if (needsParameters) outputs.push(scope.output(dScale!, 'float32', [channels]), scope.output(dShift!, 'float32', [channels]));
+    return outputs;
+  });
+
+  // TF.js's own, for inference: statistics are given.
+  defineKernel<{ varianceEpsilon: number }>('FusedBatchNorm', (scope, { x, scale, offset, mean, variance }, { varianceEpsilon }) => {
+    const rank = x!.shape.length;
+    const optional = (t: typeof x) => (t ? scope.handle(t) : null);
+    const [y] = scope.atenAll('aten::native_batch_norm', channelsFirst(scope, scope.handle(x!), rank), optional(scale), optional(offset), scope.handle(mean!), scope.handle(variance!), false, 0, varianceEpsilon);
+    return scope.output(channelsLast(scope, y!, rank), 'float32', x!.shape);
+  });
+}

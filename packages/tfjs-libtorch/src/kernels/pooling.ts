@@ -1,0 +1,64 @@
+import { type TensorInfo, backend_util } from '@tensorflow/tfjs-core';
+import { FLOAT32, type Handle, INT64 } from '../addon.js';
+import { type Inputs, type KernelScope, defineKernel, nchw, nhwc } from '../kernel.js';
+import { type Walk, padded, unpadded, walkOf } from './window.js';
+
+interface PoolAttrs { filterSize: number | [number, number]; strides: number | [number, number]; pad: 'valid' | 'same' | number; dimRoundingMode?: 'floor' | 'round' | 'ceil' }
+interface Windows extends Walk { size: [number, number] }
+
+function windows(shape: number[], { filterSize, strides, pad, dimRoundingMode }: PoolAttrs): Windows {
+  const info = backend_util.computePool2DInfo(shape as [number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
+  const size: [number, number] = [info.filterHeight, info.filterWidth];
+  // ATen pads by half a window at most.
+  return { ...walkOf(info, [Math.floor(size[0] / 2), Math.floor(size[1] / 2)]), size };
+}
+
+/** An NHWC tensor as ATen's pooling takes it. */
+const image = (scope: KernelScope, x: TensorInfo, w: Windows, value: number): Handle => padded(scope, nchw(scope, scope.handle(x)), w, value);
+
+const maxWithIndices = (scope: KernelScope, x: Handle, w: Windows) => scope.atenAll('aten::max_pool2d_with_indices', x, w.size, w.strides, w.padding, [1, 1], false) as [Handle, Handle];
+
+function maxBackward(scope: KernelScope, dy: Handle, x: Handle, indices: Handle, w: Windows): Handle {
+  return nhwc(scope, unpadded(scope, scope.aten('aten::max_pool2d_with_indices_backward', dy, x, w.size, w.strides, w.padding, [1, 1], false, indices), w));
+}
+
+const average = (scope: KernelScope, x: Handle, w: Windows): Handle => scope.aten('aten::avg_pool2d', x, w.size, w.strides, w.padding, false, false);
+
+/** For a tensor that was padded first: the part of each window that lies on the picture itself, [1, 1, height, width]. */
+function coverage(scope: KernelScope, w: Windows): Handle {
+  return average(scope, padded(scope, scope.aten('aten::ones', [1, 1, w.height, w.width], FLOAT32), w, 0), w);
+}
+
+export function registerPooling(): void {
+  defineKernel<PoolAttrs>('MaxPool', (scope, { x }, attrs) => {
+    const w = windows(x!.shape, attrs);
+    return scope.output(nhwc(scope, maxWithIndices(scope, image(scope, x!, w, -Infinity), w)[0]), x!.dtype);
+  });
+  defineKernel<PoolAttrs>('MaxPoolGrad', (scope, { dy, input }: Inputs, attrs) => {
+    const w = windows(input!.shape, attrs), x = image(scope, input!, w, -Infinity);
+    return scope.output(maxBackward(scope, nchw(scope, scope.handle(dy!)), x, maxWithIndices(scope, x, w)[1], w), 'float32', input!.shape);
+  });
+  // Core's own pair, which remembers where the largest values stood: the backward pass doesn't search again.
+  defineKernel<PoolAttrs>('MaxPoolWithIndices', (scope, { x }, attrs) => {
+    const w = windows(x!.shape, attrs);
+    const [y, indices] = maxWithIndices(scope, image(scope, x!, w, -Infinity), w);
+    return [scope.output(nhwc(scope, y)), scope.output(nhwc(scope, indices), 'int32')];
+  });
+  defineKernel<PoolAttrs>('MaxPoolWithIndicesBackward', (scope, { dy, x, indices }, attrs) => {
+    const w = windows(x!.shape, attrs);
+    const positions = scope.aten('aten::to.dtype', nchw(scope, scope.handle(indices!)), INT64);
+    return scope.output(maxBackward(scope, nchw(scope, scope.handle(dy!)), image(scope, x!, w, -Infinity), positions, w), 'float32', x!.shape);
+  });
+  defineKernel<PoolAttrs>('AvgPool', (scope, { x }, attrs) => {
+    const w = windows(x!.shape, attrs);
+    const y = average(scope, image(scope, x!, w, 0), w);
+    return scope.output(nhwc(scope, w.before === null ? y : scope.aten('aten::div.Tensor', y, coverage(scope, w))));
+  });
+  defineKernel<PoolAttrs>('AvgPoolGrad', (scope, { dy, input }, attrs) => {
+    const w = windows(input!.shape, attrs);
+    const gradient = nchw(scope, scope.handle(dy!));
+    const spread = w.before === null ? gradient : scope.aten('aten::div.Tensor', gradient, coverage(scope, w));
+    const dx = scope.aten('aten::avg_pool2d_backward', spread, image(scope, input!, w, 0), w.size, w.strides, w.padding, false, false, null);
+    return scope.output(nhwc(scope, unpadded(scope, dx, w)), 'float32', input!.shape);
+  });
+}

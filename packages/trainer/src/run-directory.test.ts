@@ -1,0 +1,54 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { effectiveEvents, parseEvents, type RunEvent } from './events.js';
+import { explainDisk } from './files.js';
+import { findRun, runId } from './run-directory.js';
+import { temporaryFolder } from './testing/small-run.js';
+
+const time = '2026-01-02T03:04:05.000Z';
+const step = (n: number, loss = 1): RunEvent => ({ type: 'step', time, step: n, epoch: 0, loss, correct: 1, pictures: 2, learningRates: {}, dataSeconds: 0, computeSeconds: 0 });
+
+describe('a run’s name', () => {
+  it('is its time, its recipe and something that tells it from others', () => {
+    expect(runId('deep-head', new Date(time), 'abcd')).toBe('20260102-030405-deep-head-abcd');
+  });
+
+  it('may be shortened as long as it means one run', async () => {
+    await using folder = await temporaryFolder();
+    for (const name of ['20260101-000000-deep-head-aaaa', '20260102-000000-deep-head-bbbb']) {
+      await mkdir(join(folder.path, name));
+      await writeFile(join(folder.path, name, 'run.yaml'), 'config: {}');
+    }
+    expect(await findRun('20260101', folder.path)).toMatch(/aaaa$/);
+    expect(await findRun('bbbb', folder.path)).toMatch(/bbbb$/);
+    expect(await findRun('last', folder.path)).toMatch(/bbbb$/);
+    await expect(findRun('2026', folder.path)).rejects.toThrow(/means 2 runs/);
+    await expect(findRun('20260102-000000-deep-head-bbbc', folder.path)).rejects.toThrow(/Did you mean 20260102-000000-deep-head-bbbb/);
+    await expect(findRun('last', join(folder.path, 'nowhere'))).rejects.toThrow(/no runs/);
+  });
+});
+
+describe('the log', () => {
+  it('may end in a line that a crash cut off, and in no other way be wrong', () => {
+    const whole = JSON.stringify(step(1));
+    expect(parseEvents(`${whole}\n{"type":"st`)).toEqual([step(1)]);
+    expect(() => parseEvents(`{"type":"st\n${whole}\n`)).toThrow(/line 1/);
+  });
+
+  it('keeps a loss that is no number', () => {
+    const [event] = parseEvents(JSON.stringify(step(1, Number.NaN)));
+    expect(event).toMatchObject({ type: 'step', loss: Number.NaN });
+  });
+
+  it('takes back the steps that were done again after resuming', () => {
+    const events = [step(1), step(2), step(3, 5), { type: 'resume', time, step: 2, epoch: 0 } as RunEvent, step(3, 6)];
+    expect(effectiveEvents(events).flatMap((event) => (event.type === 'step' ? [event.loss] : []))).toEqual([1, 1, 6]);
+  });
+});
+
+describe('what the system says of a file', () => {
+  it.each([['ENOSPC', /disk is full.*--resume/s], ['EROFS', /may not be written/], ['ENOTDIR', /a file stands where a folder is needed/]])('%s becomes a sentence that says what to do', (code, pattern) => {
+    expect((explainDisk(Object.assign(new Error(code), { code }), 'runs/a') as Error).message).toMatch(pattern);
+  });
+});

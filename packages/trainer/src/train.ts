@@ -1,0 +1,163 @@
+import { join } from 'node:path';
+import { type Classifier, type HostTensor, UserError, createClassifier, loadStateDict } from '@chameleon/core';
+import { type Dataset, IMAGENET_NORMALIZATION, PictureLoader, makeManifest, openDataset, stepCount, verifyManifest } from '@chameleon/data';
+import { parse } from 'yaml';
+import { START, captureState, markBest, newestCheckpoint, pruneCheckpoints, readCheckpoint, restoreState, writeCheckpoint } from './checkpoint.js';
+import { type TrainConfig, parseConfig } from './config.js';
+import type { Evaluation } from './evaluation.js';
+import type { NewEvent, RunEvent } from './events.js';
+import { alone } from './exchange.js';
+import { readIfThere } from './files.js';
+import { type FitResult, createOptimizer, fit } from './fit.js';
+import { VERSION, describeMachine } from './machine.js';
+import { writeModel } from './model-bundle.js';
+import { FILES, RunDirectory, runId } from './run-directory.js';
+
+/** Weights in memory: a state dictionary of torchvision's, or null for a start from random numbers. */
+export interface StartWeights {
+  name: string;
+  tensors: Map<string, HostTensor> | null;
+}
+
+export interface TrainSurroundings {
+  /** The backend that computes, for the record. */
+  backend: string;
+  /** Opens what `config.weights` names; not called where a checkpoint has all. */
+  openWeights: (name: string) => Promise<StartWeights>;
+  observe?: (event: RunEvent) => void;
+  onProgress?: (done: number, total: number) => void;
+  signal?: AbortSignal;
+  /** Threads that decode. */
+  workers?: number;
+}
+
+export interface TrainOutcome extends FitResult {
+  path: string;
+  id: string;
+  classes: string[];
+}
+
+/** Starts a run in `out/<id>`, or in `path`, and trains it to its end. */
+export async function train(config: TrainConfig, { out, path }: { out: string; path?: string }, surroundings: TrainSurroundings): Promise<TrainOutcome> {
+  const dataset = await openConfigured(config, surroundings);
+  const weights = await surroundings.openWeights(config.weights);
+  const model = startModel(config, dataset.classes.length, weights);
+  try {
+    await using run = await RunDirectory.create(path ?? join(out, runId(config.recipe.name, new Date())), config, { version: VERSION, backend: surroundings.backend, machine: describeMachine() });
+    await run.write(FILES.manifest, `${JSON.stringify(await makeManifest(dataset), null, 1)}\n`);
+    const observe = recorder(run, surroundings);
+    for (const skipped of dataset.skipped) await observe({ type: 'skip', ...skipped });
+    await observe({ type: 'start', trainCount: dataset.train.length, validCount: dataset.valid.length, classes: dataset.classes, stepCount: config.epochs * stepCount(dataset.train.length, config.batchSize, config.dropLast), backend: surroundings.backend });
+    return await trainIn(run, config, dataset, model, surroundings);
+  } finally {
+    model.dispose();
+  }
+}
+
+/** Goes on with a run from its newest whole checkpoint, as if it had never stopped. */
+export async function resume(path: string, surroundings: TrainSurroundings): Promise<TrainOutcome> {
+  const config = await readConfig(path);
+  const dataset = await openConfigured(config, surroundings);
+  await requireSameData(path, dataset);
+  await using run = await RunDirectory.open(path);
+  const fresh = (await newestCheckpoint(path)) === null;
+  const model = startModel(config, dataset.classes.length, fresh ? await surroundings.openWeights(config.weights) : { name: 'the checkpoint', tensors: new Map() });
+  try {
+    return await trainIn(run, config, dataset, model, surroundings);
+  } finally {
+    model.dispose();
+  }
+}
+
+/** The configuration in a run's `run.yaml`. */
+export async function readConfig(path: string): Promise<TrainConfig> {
+  const text = await readIfThere(join(path, FILES.config));
+  if (!text) throw new UserError(`${path} is no run directory: it has no ${FILES.config}.`);
+  return parseConfig((parse(text.toString()) as { config: TrainConfig }).config);
+}
+
+async function trainIn(run: RunDirectory, config: TrainConfig, dataset: Dataset, model: Classifier, surroundings: TrainSurroundings): Promise<TrainOutcome> {
+  const started = performance.now();
+  const observe = recorder(run, surroundings);
+  const optimizer = createOptimizer(config);
+  const found = await newestCheckpoint(run.path);
+  const start = found ? restoreState(found.bytes, { model, optimizer }) : START;
+  for (const step of found?.torn ?? []) await observe({ type: 'fault', message: `the checkpoint of step ${step} is torn and was passed over` });
+  if (found) await observe({ type: 'resume', step: start.step, epoch: start.epoch });
+  await using loader = new PictureLoader(dataset, { imageSize: config.imageSize, onBadPicture: config.skipBadImages ? 'skip' : 'throw', ...(surroundings.workers ? { workers: surroundings.workers } : {}) });
+  try {
+    const result = await fit({
+      config, dataset, model, optimizer, loader, start,
+      exchange: alone,
+      signal: surroundings.signal ?? new AbortController().signal,
+      emit: observe,
+      checkpoint: async (position, atEpochEnd) => {
+        await writeCheckpoint(run.path, position.step, captureState({ model, optimizer, position }));
+        if (atEpochEnd?.best) {
+          await run.write(FILES.validation, validationLines(atEpochEnd.evaluation, dataset, model.classCount));
+          await markBest(run.path, position.best!);
+        }
+        await pruneCheckpoints(run.path, config.keepCheckpoints, position.best?.step ?? null);
+        await run.sync();
+        await observe({ type: 'checkpoint', step: position.step, epoch: position.epoch, best: atEpochEnd?.best ?? false });
+      },
+    });
+    for (const skipped of loader.skipped) await observe({ type: 'skip', ...skipped });
+    if (result.position.best) await writeBestModel(run, config, dataset.classes, result.position.best);
+    await observe({ type: 'finish', step: result.position.step, validAccuracy: result.validAccuracy, seconds: (performance.now() - started) / 1000, reason: result.reason });
+    return { ...result, path: run.path, id: run.id, classes: dataset.classes };
+  } catch (error) {
+    await observe({ type: 'fault', message: error instanceof Error ? error.message : String(error) }).catch(() => undefined);
+    throw error;
+  } finally {
+    optimizer.dispose();
+  }
+}
+
+/** A model with its first values: the body's from the weights, the head's from the seed. */
+export function startModel(config: Pick<TrainConfig, 'architecture' | 'recipe' | 'seed'>, classCount: number, weights: StartWeights): Classifier {
+  const model = createClassifier({ architecture: config.architecture, classCount, head: config.recipe.head, seed: config.seed, bodyIsLoaded: weights.tensors !== null });
+  if (weights.tensors === null || weights.tensors.size === 0) return model;
+  try {
+    loadStateDict(model, weights.tensors, { scope: 'body', name: weights.name });
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/** The best checkpoint's weights are what is served. */
+async function writeBestModel(run: RunDirectory, config: TrainConfig, classes: string[], best: { step: number; accuracy: number }): Promise<void> {
+  const { model } = await readCheckpoint(run.path, best.step);
+  await writeModel(join(run.path, FILES.model), model, {
+    name: run.id, runId: run.id, classes,
+    architecture: config.architecture, head: config.recipe.head, imageSize: config.imageSize, precision: config.precision, recipe: config.recipe.name,
+    normalization: IMAGENET_NORMALIZATION, validAccuracy: best.accuracy, createdAt: new Date().toISOString(),
+  });
+}
+
+export function openConfigured(config: TrainConfig, { onProgress, signal }: Pick<TrainSurroundings, 'onProgress' | 'signal'>): Promise<Dataset> {
+  return openDataset(config.data, { split: config.split, validFraction: config.validFraction, seed: config.seed, skipBadImages: config.skipBadImages, ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) });
+}
+
+async function requireSameData(path: string, dataset: Dataset): Promise<void> {
+  const text = await readIfThere(join(path, FILES.manifest));
+  if (!text) return;
+  const { missing, changed } = await verifyManifest(dataset.root, JSON.parse(text.toString()) as Parameters<typeof verifyManifest>[1]);
+  const wrong = [...missing, ...changed];
+  if (wrong.length > 0) throw new UserError(`The data in ${dataset.root} is not what this run began with: ${wrong.length} files are missing or changed, among them ${wrong.slice(0, 3).join(', ')}. Restore them, or start a new run.`);
+}
+
+const recorder = (run: RunDirectory, { observe }: TrainSurroundings) => async (event: NewEvent): Promise<void> => {
+  const dated = await run.append(event);
+  observe?.(dated);
+};
+
+/** One validation picture a line: path, label, and what the model gives each class. */
+function validationLines({ indices, probabilities }: Evaluation, dataset: Dataset, classCount: number): string {
+  return Array.from(indices, (index, row) => {
+    const { path, label } = dataset.valid[index]!;
+    return `${JSON.stringify({ path, label, probabilities: Array.from(probabilities.subarray(row * classCount, (row + 1) * classCount), (p) => Number(p.toFixed(6))) })}\n`;
+  }).join('');
+}

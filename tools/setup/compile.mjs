@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+
+/**
+ * @typedef {{
+ *   compiler: string, standard: 17 | 20, libtorch: import('./engine.mjs').Libtorch, gloo: boolean, cuda: boolean,
+ *   oldStrings: boolean, modules: string
+ * }} Toolchain
+ *   `gloo`: its headers are there; `cuda`: libtorch has CUDA's half; `oldStrings`: libtorch is compiled with the strings of before
+ *   GCC 5 (`_GLIBCXX_USE_CXX11_ABI=0`), as pip's were until 2.6; `modules`: the folder node_modules
+ */
+
+/** The folder that the compiler looks into by itself. Named once more, it comes before C++'s own, whose `#include_next` then finds nothing. */
+const DEFAULT_INCLUDE = '/usr/include';
+
+/**
+ * The flags of every source. Headers that aren't ours are system headers: their warnings are not ours either.
+ * @param {Toolchain} toolchain
+ * @returns {string[]}
+ */
+export function compileFlags({ standard, libtorch, gloo, oldStrings, modules }) {
+  const { include } = libtorch;
+  const headers = [join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include'), join(include, 'torch', 'csrc', 'api', 'include'), include];
+  return [
+    '-O3',
+    `-std=c++${standard}`,
+    '-fPIC',
+    '-Wall',
+    '-Wextra',
+    '-DNAPI_VERSION=8',
+    '-DNODE_ADDON_API_CPP_EXCEPTIONS',
+    ...(gloo ? ['-DUSE_C10D_GLOO'] : []),
+    ...(libtorch.kind === 'debian' ? [] : [`-D_GLIBCXX_USE_CXX11_ABI=${oldStrings ? 0 : 1}`]),
+    ...headers.filter((folder) => folder !== DEFAULT_INCLUDE).flatMap((folder) => ['-isystem', folder]),
+  ];
+}
+
+/**
+ * One source to one object.
+ * @param {Toolchain} toolchain
+ * @returns {string[]} the program and its arguments
+ */
+export function compileCommand(toolchain, source, object) {
+  return [toolchain.compiler, ...compileFlags(toolchain), '-c', source, '-o', object];
+}
+
+/**
+ * All objects to the addon. Libraries are linked although nothing may name them: they register their operators when they load.
+ * @param {Toolchain} toolchain
+ * @returns {string[]} the program and its arguments
+ */
+export function linkCommand({ compiler, libtorch, cuda }, objects, addon) {
+  const place = libtorch.kind === 'debian' ? [] : [`-L${libtorch.lib}`, `-Wl,-rpath,${libtorch.lib}`];
+  const libraries = ['-ltorch', '-ltorch_cpu', '-lc10', ...(cuda ? ['-ltorch_cuda', '-lc10_cuda'] : [])];
+  return [compiler, '-shared', ...objects, '-o', addon, ...place, '-Wl,--no-as-needed', ...libraries];
+}

@@ -1,0 +1,38 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { compileCommand, linkCommand } from './compile.mjs';
+import { temporaryFolder, writeTree } from './testing.mjs';
+import { readToolchain } from './toolchain.mjs';
+
+const toolchain = (libtorch, more = {}) => ({ compiler: 'g++', standard: 17, gloo: false, cuda: false, oldStrings: false, modules: '/m', libtorch: { version: '2.7.1', include: '/opt/torch/include', lib: '/opt/torch/lib', from: '', ...libtorch }, ...more });
+
+describe('the commands', () => {
+  it("leave Debian's headers to the compiler, whose order of folders C++'s own need", () => {
+    const command = compileCommand(toolchain({ kind: 'debian', include: '/usr/include', lib: '/usr/lib/x86_64-linux-gnu' }), 'a.cc', 'a.o');
+    expect(command).not.toContain('/usr/include');
+    expect(command).toContain('/usr/include/torch/csrc/api/include');
+    expect(command.slice(-4)).toEqual(['-c', 'a.cc', '-o', 'a.o']);
+    expect(linkCommand(toolchain({ kind: 'debian' }), ['a.o'], 'x.node').join(' ')).not.toMatch(/-L|rpath/);
+  });
+
+  it("name pip's folders, the strings and CUDA's half", () => {
+    const pip = toolchain({ kind: 'pip' }, { cuda: true, oldStrings: true, gloo: true, standard: 20 });
+    expect(compileCommand(pip, 'a.cc', 'a.o')).toEqual(expect.arrayContaining(['-std=c++20', '-D_GLIBCXX_USE_CXX11_ABI=0', '-DUSE_C10D_GLOO', '/opt/torch/include']));
+    expect(linkCommand(pip, ['a.o'], 'x.node')).toEqual(expect.arrayContaining(['-Wl,-rpath,/opt/torch/lib', '-ltorch_cuda']));
+  });
+});
+
+describe('the toolchain', () => {
+  it.each([
+    ['what CMake is told, first', 'pip', '2.5.1', 'set(TORCH_CXX_FLAGS "-D_GLIBCXX_USE_CXX11_ABI=1")', false],
+    ['the old strings where CMake is told so', 'LIBTORCH', '2.5.1', 'set(TORCH_CXX_FLAGS "-D_GLIBCXX_USE_CXX11_ABI=0")', true],
+    ["the old strings of pip's before 2.6", 'pip', '2.5.1', '', true],
+    ["the new ones of pip's since", 'pip', '2.6.0', '', false],
+    ["the new ones of anyone else's", 'LIBTORCH', '2.1.0', '', false],
+  ])('has %s', (_what, kind, version, cmake, oldStrings) => {
+    const home = temporaryFolder();
+    writeTree(home, { 'share/cmake/Torch/TorchConfig.cmake': cmake, 'lib/libtorch_cuda.so': '', 'include/ATen/ATen.h': '__cplusplus < 201703L' });
+    const libtorch = { kind, version, include: join(home, 'include'), lib: join(home, 'lib'), from: '' };
+    expect(readToolchain(libtorch, 'g++', '/m')).toMatchObject({ oldStrings, cuda: true, gloo: false, standard: 17 });
+  });
+});

@@ -1,0 +1,57 @@
+import { existsSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { compileCommand, linkCommand } from './compile.mjs';
+import { planAddon } from './addon.mjs';
+import { readText, stampOf } from './files.mjs';
+import { atLeast, standardFor } from './version.mjs';
+
+/**
+ * How an addon for a libtorch is compiled, as its own files tell.
+ * @param {import('./engine.mjs').Libtorch} libtorch
+ * @param {string} compiler
+ * @param {string} modules the folder node_modules
+ * @returns {import('./compile.mjs').Toolchain}
+ */
+export function readToolchain(libtorch, compiler, modules) {
+  const { include, lib, version } = libtorch;
+  return {
+    compiler,
+    standard: standardFor(version, readText(join(include, 'ATen', 'ATen.h')) ?? ''),
+    libtorch,
+    gloo: existsSync(join(include, 'gloo', 'context.h')),
+    cuda: existsSync(join(lib, 'libtorch_cuda.so')),
+    oldStrings: hasOldStrings(libtorch),
+    modules,
+  };
+}
+
+/** libtorch's CMake file says with which strings it was compiled; without one, pip's had the old ones before 2.6. */
+function hasOldStrings({ kind, lib, version }) {
+  const cmake = readText(join(lib, '..', 'share', 'cmake', 'Torch', 'TorchConfig.cmake'));
+  const flag = /-D_GLIBCXX_USE_CXX11_ABI=([01])/.exec(cmake ?? '')?.[1];
+  return flag ? flag === '0' : kind === 'pip' && !atLeast(version, '2.6');
+}
+
+/**
+ * The plan of the addon for a libtorch. Its key changes with our sources, the compiler, libtorch and the headers of npm's packages.
+ * @param {import('./engine.mjs').Libtorch} libtorch
+ * @param {{ compiler: string, layout: import('./checkout.mjs').Layout }} options
+ */
+export function planFor(libtorch, { compiler, layout }) {
+  const toolchain = readToolchain(libtorch, compiler, layout.modules);
+  return planAddon({
+    sources: layout.addonSources,
+    addon: layout.addon,
+    commands: {
+      compile: (source, object) => compileCommand(toolchain, source, object),
+      link: (objects, addon) => linkCommand(toolchain, objects, addon),
+    },
+    stamps: [
+      libtorch.version,
+      stampOf(join(libtorch.lib, 'libtorch_cpu.so')),
+      realpathSync(compiler),
+      stampOf(compiler),
+      ...['node-addon-api', 'node-api-headers'].map((name) => /"version": "(.*)"/.exec(readText(join(layout.modules, name, 'package.json')) ?? '')?.[1] ?? '-'),
+    ],
+  });
+}
