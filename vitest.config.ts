@@ -2,8 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 // Tests import the packages' sources, not what was built of them; the few that start processes use the build.
 export default defineConfig({
-  ssr: { resolve: { conditions: ['@chameleon/source', 'node', 'import', 'module', 'default'] } },
-  resolve: { conditions: ['@chameleon/source', 'node', 'import', 'module', 'default'] },
+  // `import` is not among them: what a package requires would then be given its ES module.
+  ssr: { resolve: { conditions: ['@chameleon/source', 'node'] } },
+  resolve: { conditions: ['@chameleon/source', 'node'] },
   test: {
     include: ['src/**/*.test.ts'],
     pool: 'forks',

@@ -51,7 +51,7 @@ function explain(error: unknown, verbose: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof UserError) {
     process.stderr.write(`${colors.red('error:')} ${error.message}\n`);
-    if (verbose) process.stderr.write(`${error.stack ?? ''}\n${error.cause ? `caused by ${String(error.cause)}\n` : ''}`);
+    if (verbose) process.stderr.write(`${error.stack ?? ''}\n${error.cause instanceof Error ? `caused by ${error.cause.message}\n` : ''}`);
     return error.exitCode;
   }
   if (error instanceof Error && error.message === 'interrupted') return 130;

@@ -73,7 +73,7 @@ export function withSettings(command: Command, settings: readonly Setting[]): Co
   for (const { flags, help, parse: read, choices } of settings) {
     const option = new Option(flags, help);
     option.env(`CHAMELEON_${option.name().replaceAll('-', '_').toUpperCase()}`);
-    if (choices) option.choices(choices as string[]);
+    if (choices) option.choices(choices);
     if (read) option.argParser(read);
     command.addOption(option);
   }

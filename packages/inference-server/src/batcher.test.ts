@@ -201,7 +201,11 @@ test('under any order of events the bounds hold, and every picture leaves exactl
       expect(batcher.length).toBeLessThanOrEqual(options.maxQueue);
     }
     // When all have arrived and nobody comes any more, everything leaves within a bounded number of batches.
-    for (const [id, job] of present) if (!job.arrived) batcher.arrive(id, nowMs), (job.arrived = true);
+    for (const [id, job] of present) {
+      if (job.arrived) continue;
+      batcher.arrive(id, nowMs);
+      job.arrived = true;
+    }
     for (let round = 0; round < 2 * options.maxQueue; round++) {
       if (computing > 0) batcher.finish(computing, 3 + computing);
       computing = 0;

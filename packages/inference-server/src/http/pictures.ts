@@ -45,7 +45,9 @@ export class BodyReader {
   }
 
   async #fromForm(request: Request, response: Response): Promise<UploadedPicture[]> {
-    await this.#read(request, response, this.#form);
+    await this.#read(request, response, this.#form).catch((error: unknown) => {
+      throw malformedForm(error);
+    });
     const files = (request.files ?? []) as Express.Multer.File[];
     if (files.length === 0) throw new Problem('bad-request', `The form has no picture. ${HOW}`);
     return files.map(({ buffer, originalname }, i) => ({ bytes: buffer, name: `Picture ${i + 1} of the form (${printable(originalname)})` }));
@@ -67,7 +69,7 @@ export class BodyReader {
       bytes = 0;
     });
     await new Promise<void>((resolve, reject) => {
-      void parse(request, response, (error?: unknown) => (error ? reject(error as Error) : resolve()));
+      void parse(request, response, (error?: unknown) => (error ? reject(parse === this.#form ? formError(error) : (error as Error)) : resolve()));
       request.on('data', (chunk: Buffer) => {
         if (response.closed) return;
         bytes += chunk.length;
@@ -77,6 +79,19 @@ export class BodyReader {
       });
     });
   }
+}
+
+/** busboy's own errors, for a form that is malformed, are plain ones; all others say what they are. */
+function formError(error: unknown): Error {
+  if (error instanceof Error && error.constructor === Error && !('code' in error)) return new Problem('bad-request', `The form can not be read (${error.message}).`, { cause: error });
+  return error as Error;
+}
+
+/** What busboy says of a form that it can't read are plain errors. */
+function malformedForm(error: unknown): unknown {
+  if (error instanceof Problem || error instanceof multer.MulterError || !(error instanceof Error) || 'status' in error) return error;
+  if (/^Request (aborted|closed)/.test(error.message)) return new Problem('client-closed', 'The client hung up while it was sending.', { cause: error });
+  return new Problem('bad-request', `The form can not be read (${error.message}).`, { cause: error });
 }
 
 /** Bytes of strict base64, with its padding. */

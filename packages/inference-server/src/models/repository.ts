@@ -207,7 +207,7 @@ export class ModelRepository {
   async close(reason: Problem): Promise<void> {
     this.#closing.abort(reason);
     const states = [...this.#models.values()].flatMap(({ versions }) => [...versions.values()]);
-    await Promise.all(states.map((state) => (state.status === 'loaded' ? state.served.stop(reason) : undefined)));
+    await Promise.all(states.flatMap((state) => (state.status === 'loaded' ? [state.served.stop(reason)] : [])));
   }
 
   async #load(model: Model, { name, version, folder }: { name: string; version: string; folder: string }): Promise<void> {

@@ -19,7 +19,7 @@ interface Geometry extends Walk { dilations: number[]; groups: number; outShape:
 /** `depthwise`: each channel has filters of its own, [height, width, channels, filters a channel]. */
 function geometry(inputShape: number[], filterShape: number[], attrs: ConvAttrs, depthwise: boolean): Geometry {
   if (attrs.dataFormat === 'NCHW') throw new Error('convolutions of the libtorch backend take NHWC tensors');
-  const info = backend_util.computeConv2DInfo(inputShape as Shape4D, filterShape as Shape4D, attrs.strides, attrs.dilations ?? 1, attrs.pad as never, attrs.dimRoundingMode, depthwise);
+  const info = backend_util.computeConv2DInfo(inputShape as Shape4D, filterShape as Shape4D, attrs.strides, attrs.dilations ?? 1, attrs.pad, attrs.dimRoundingMode, depthwise);
   return { ...walkOf(info), dilations: [info.dilationHeight, info.dilationWidth], groups: depthwise ? filterShape[2]! : 1, outShape: info.outShape };
 }
 

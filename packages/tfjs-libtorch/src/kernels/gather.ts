@@ -5,7 +5,7 @@ import { type KernelScope, defineKernel, scalarType } from '../kernel.js';
 /** Kernels that read or write at positions which a tensor gives. */
 export function registerGather(): void {
   defineKernel<{ axis: number; batchDims: number }>('GatherV2', (scope, { x, indices }, { axis, batchDims }) => {
-    const info = backend_util.segment_util.collectGatherOpShapeInfo(x! as never, indices! as never, axis, batchDims);
+    const info = backend_util.segment_util.collectGatherOpShapeInfo(x!, indices!, axis, batchDims);
     const positions = scope.aten('aten::to.dtype', scope.handle(indices!), INT64);
     if (batchDims === 0) return scope.output(scope.aten('aten::reshape', scope.aten('aten::index_select', scope.handle(x!), axis, scope.aten('aten::reshape', positions, [-1])), info.outputShape), x!.dtype);
     const { batchSize, outerSize, dimSize, sliceSize } = info;
@@ -15,20 +15,20 @@ export function registerGather(): void {
     return scope.output(scope.aten('aten::reshape', scope.aten('aten::gather', flat, 2, spread), info.outputShape), x!.dtype);
   });
   defineKernel('GatherNd', (scope, { params, indices }) => {
-    const [resultShape, sliceCount, sliceSize, strides] = backend_util.prepareAndValidate(params! as never, indices! as never);
+    const [resultShape, sliceCount, sliceSize, strides] = backend_util.prepareAndValidate(params!, indices!);
     const rows = scope.aten('aten::reshape', scope.handle(params!), [-1, sliceSize]);
     const picked = scope.aten('aten::index_select', rows, 0, flatPositions(scope, indices!, sliceCount, strides));
     return scope.output(scope.aten('aten::reshape', picked, resultShape), params!.dtype);
   });
   // Several updates of one place are summed.
   defineKernel<{ shape: number[] }>('ScatterNd', (scope, { indices, updates }, { shape }) => {
-    const { numUpdates, sliceSize, strides, outputSize } = backend_util.calculateShapes(updates! as never, indices! as never, shape);
+    const { numUpdates, sliceSize, strides, outputSize } = backend_util.calculateShapes(updates!, indices!, shape);
     const empty = scope.aten('aten::zeros', [sliceSize === 0 ? 0 : outputSize / sliceSize, sliceSize], scalarType(updates!.dtype));
     const added = scope.aten('aten::index_add', empty, 0, flatPositions(scope, indices!, numUpdates, strides), scope.aten('aten::reshape', scope.handle(updates!), [numUpdates, sliceSize]));
     return scope.output(scope.aten('aten::reshape', added, shape), updates!.dtype);
   });
   defineKernel('TensorScatterUpdate', (scope, { tensor, indices, updates }) => {
-    const { numUpdates, sliceSize, strides } = backend_util.calculateShapes(updates! as never, indices! as never, tensor!.shape);
+    const { numUpdates, sliceSize, strides } = backend_util.calculateShapes(updates!, indices!, tensor!.shape);
     const rows = scope.aten('aten::reshape', scope.handle(tensor!), [-1, sliceSize]);
     const written = scope.aten('aten::index_copy', rows, 0, flatPositions(scope, indices!, numUpdates, strides), scope.aten('aten::reshape', scope.handle(updates!), [numUpdates, sliceSize]));
     return scope.output(scope.aten('aten::reshape', written, tensor!.shape), tensor!.dtype);

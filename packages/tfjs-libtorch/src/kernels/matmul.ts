@@ -21,5 +21,5 @@ export function registerMatMul(): void {
   defineKernel<{ dim?: number; logits?: never }>('Softmax', (scope, { logits }, { dim = -1 }) =>
     scope.output(scope.aten('aten::softmax.int', scope.handle(logits!), dim, FLOAT32), 'float32', logits!.shape));
   defineKernel<{ axis: number }>('LogSoftmax', (scope, { logits }, { axis }) =>
-    scope.output(scope.aten('aten::log_softmax.int', scope.handle(logits!), axis, FLOAT32), 'float32', logits!.shape));
+    scope.output(scope.aten('aten::log_softmax.int', scope.aten('aten::to.dtype', scope.handle(logits!), FLOAT32), axis, FLOAT32), 'float32', logits!.shape));
 }

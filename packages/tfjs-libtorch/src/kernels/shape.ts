@@ -9,8 +9,8 @@ export function registerShapes(): void {
   defineKernel<{ perm: number[] }>('Transpose', (scope, { x }, { perm }) => scope.output(scope.aten('aten::permute', scope.handle(x!), perm), x!.dtype));
   defineKernel<{ reps: number[] }>('Tile', (scope, { x }, { reps }) => scope.output(scope.aten('aten::repeat', scope.handle(x!), reps), x!.dtype));
   defineKernel<{ begin: number[]; size: number[] }>('Slice', (scope, { x }, { begin, size }) => {
-    const [from, sizes] = slice_util.parseSliceParams(x! as never, begin, size) as [number[], number[]];
-    slice_util.assertParamsValid(x! as never, from, sizes);
+    const [from, sizes] = slice_util.parseSliceParams(x!, begin, size) as [number[], number[]];
+    slice_util.assertParamsValid(x!, from, sizes);
     let y = scope.aten('aten::alias', scope.handle(x!));
     for (let axis = 0; axis < sizes.length; axis++) y = scope.aten('aten::narrow', y, axis, from[axis], sizes[axis]);
     return scope.output(y, x!.dtype);

@@ -69,7 +69,7 @@ async function downloadRest(url: URL, partial: string, dispatcher: EnvHttpProxyA
   const resumed = response.status === 206;
   let done = resumed ? have : 0;
   const total = done + Number(response.headers.get('content-length') ?? 0);
-  const counted = Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]).on('data', (chunk: Uint8Array) => onProgress?.((done += chunk.length), Math.max(total, done)));
+  const counted = Readable.fromWeb(response.body).on('data', (chunk: Uint8Array) => onProgress?.((done += chunk.length), Math.max(total, done)));
   await pipeline(counted, createWriteStream(partial, { flags: resumed ? 'a' : 'w' }), ...(signal ? [{ signal }] : []));
 }
 

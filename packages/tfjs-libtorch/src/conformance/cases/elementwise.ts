@@ -136,8 +136,6 @@ const others: ConformanceCase[] = [
   conformanceCase('Round', 'halves go to the even number', () => tf.round(tf.tensor1d([0.5, 1.5, 2.5, -0.5, -1.5]))),
   conformanceCase('EluGrad', 'by its output', () => tf.grad((x) => tf.elu(x as tf.Tensor1D))(tf.tensor1d([-3, -0.1, 0, 0.2, 4]))),
   conformanceCase('Select', 'same shapes', () => tf.where(input([3, 4], { dtype: 'bool' }), input([3, 4]), input([3, 4], { seed: 2 }))),
-  conformanceCase('Select', 'a condition of rank 1 chooses rows', () =>
-    tf.engine().runKernel('Select', { condition: tf.tensor1d([1, 0, 1], 'bool'), t: input([3, 4]), e: input([3, 4], { seed: 2 }) })),
   conformanceCase('Select', 'broadcast', () => tf.where(input([3, 1], { dtype: 'bool' }), input([3, 4]), tf.scalar(7))),
   gradientCase('Select', '[3, 4]', () => [input([3, 4]), input([3, 4], { seed: 2 })], (a, b) => tf.where(tf.greater(tf.range(0, 4), 1), a, b)),
 ];

@@ -24,14 +24,14 @@ function convolutionCases(c: Convolution): ConformanceCase[] {
   const inputs = () => [input(c.x), input(c.filter, { seed: 2 })];
   const forward = conformanceCase('Conv2D', c.what, () => run(...(inputs() as [tf.Tensor, tf.Tensor])), TOLERANCE);
   // TF.js has gradients of undilated convolutions alone.
-  return c.dilations === undefined && c.rounding === undefined ? [forward, gradientCase('Conv2D', c.what, inputs, run as never, TOLERANCE)] : [forward];
+  return c.dilations === undefined && c.rounding === undefined ? [forward, gradientCase('Conv2D', c.what, inputs, run, TOLERANCE)] : [forward];
 }
 
 const depthwiseCases = CONVOLUTIONS.filter(({ x, rounding, strides }) => x[0] !== 0 && rounding === undefined && !Array.isArray(strides)).flatMap((c): ConformanceCase[] => {
   const run = (x: tf.Tensor, filter: tf.Tensor) => tf.depthwiseConv2d(x as tf.Tensor4D, filter as tf.Tensor4D, c.strides, c.pad, 'NHWC', c.dilations ?? 1);
   const inputs = () => [input(c.x), input([c.filter[0]!, c.filter[1]!, c.x[3]!, 2], { seed: 2 })];
   const forward = conformanceCase('DepthwiseConv2dNative', c.what, () => run(...(inputs() as [tf.Tensor, tf.Tensor])), TOLERANCE);
-  return c.dilations === undefined ? [forward, gradientCase('DepthwiseConv2dNative', c.what, inputs, run as never, TOLERANCE)] : [forward];
+  return c.dilations === undefined ? [forward, gradientCase('DepthwiseConv2dNative', c.what, inputs, run, TOLERANCE)] : [forward];
 });
 
 const ACTIVATIONS = ['linear', 'relu', 'relu6', 'elu', 'leakyrelu', 'sigmoid', 'prelu'] as const;
@@ -97,7 +97,7 @@ const normCases: ConformanceCase[] = ([[2, 3, 3, 4], [5, 1, 1, 3]] as const).fla
   return [
     conformanceCase('FusedBatchNorm', `[${shape.join(', ')}]`, () => run(input([...shape]), statistics()), TOLERANCE),
     conformanceCase('FusedBatchNorm', `[${shape.join(', ')}], no scale, no offset`, () => run(input([...shape]), statistics().slice(0, 2)), TOLERANCE),
-    gradientCase('FusedBatchNorm', `[${shape.join(', ')}]`, () => [input([...shape]), ...statistics()], (x, ...rest) => run(x!, rest as tf.Tensor1D[]), { tolerance: 2e-4 }),
+    gradientCase('FusedBatchNorm', `[${shape.join(', ')}]`, () => [input([...shape]), ...statistics()], (x, ...rest) => run(x, rest as tf.Tensor1D[]), { tolerance: 2e-4 }),
   ];
 });
 

@@ -25,5 +25,5 @@ export const linearAlgebraCases: readonly ConformanceCase[] = [
   ...ACTIVATIONS.map((activation) => conformanceCase('_FusedMatMul', `bias, ${activation}`, () =>
     tf.fused.matMul({ a: input([3, 4]), b: input([4, 5], { seed: 2 }), bias: input([5], { seed: 3 }), activation, preluActivationWeights: input([5], { seed: 4 }), leakyreluAlpha: 0.1 }))),
   conformanceCase('_FusedMatMul', 'no bias, transposed', () => tf.fused.matMul({ a: input([4, 3]), b: input([5, 4], { seed: 2 }), transposeA: true, transposeB: true, activation: 'relu' })),
-  gradientCase('_FusedMatMul', 'bias, relu', () => [input([3, 4]), input([4, 5], { seed: 2 }), input([5], { seed: 3 })], (a, b, bias) => tf.fused.matMul({ a: a!, b: b!, bias: bias!, activation: 'relu' })),
+  gradientCase('_FusedMatMul', 'bias, relu', () => [input([3, 4]), input([4, 5], { seed: 2 }), input([5], { seed: 3 })], (a, b, bias) => tf.fused.matMul({ a: a, b: b, bias: bias, activation: 'relu' })),
 ];

@@ -47,7 +47,7 @@ const batchNormCases = [[4, 3, 5, 6], [7, 3]].flatMap((shape): ConformanceCase[]
     conformanceCase('BatchNorm', named("the batch's statistics"), () => run('BatchNorm', { x: x(), ...parameters(channels) }, { ...OPTIONS, training: true }), { tolerance: TOLERANCE, reference: () => trainingReference(x()) }),
     conformanceCase('BatchNorm', named('running statistics'), () => run('BatchNorm', { x: x(), ...parameters(channels) }, { ...OPTIONS, training: false }), {
       tolerance: TOLERANCE,
-      reference: () => { const { scale, shift, mean, variance } = parameters(channels); return tf.batchNorm(x(), mean as tf.Tensor1D, variance as tf.Tensor1D, shift as tf.Tensor1D, scale as tf.Tensor1D, OPTIONS.epsilon); },
+      reference: () => { const { scale, shift, mean, variance } = parameters(channels); return tf.batchNorm(x(), mean, variance, shift, scale, OPTIONS.epsilon); },
     }),
     ...[true, false].flatMap((training) => [
       conformanceCase('BatchNormBackward', named(training ? "the batch's statistics" : 'running statistics'), () => backward(training, true, true), { tolerance: TOLERANCE, reference: () => backwardReference(x(), dy(), training) }),
