@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { namesIn, readText } from './files.mjs';
 import { versionFromHeader } from './version.mjs';
@@ -16,7 +16,7 @@ print(s.submodule_search_locations[0] if s and s.origin and s.submodule_search_l
  * @returns {import('./engine.mjs').Probe[]}
  */
 export function probeLibtorch({ env, pipTorch, systemRoot = '/' }) {
-  return [probeVariable(env.LIBTORCH), probePip(pipTorch), probeDebian(systemRoot)];
+  return [probeVariable(env.LIBTORCH), probePip(pipTorch, systemRoot), probeDebian(systemRoot)];
 }
 
 function probeVariable(folder) {
@@ -25,11 +25,16 @@ function probeVariable(folder) {
   return probeFolder('LIBTORCH', `LIBTORCH (${home})`, join(home, 'include'), join(home, 'lib'));
 }
 
-function probePip(folder) {
+/** Debian's python3-torch is found by python3 too. It has no headers of its own: links to those of libtorch-dev, which may not be there. */
+function probePip(folder, systemRoot) {
   if (folder === null) return { kind: 'pip', absent: 'python3 has no torch' };
-  if (!hasHeaders(join(folder, 'include'))) return { kind: 'pip', absent: `python3's torch (${folder}) has no headers of its own: it is not pip's` };
-  return probeFolder('pip', `pip's torch (${folder})`, join(folder, 'include'), join(folder, 'lib'));
+  const include = join(folder, 'include');
+  const own = hasHeaders(include) && realOf(atenHeader(include)) !== realOf(atenHeader(join(systemRoot, 'usr', 'include')));
+  if (!own) return { kind: 'pip', absent: `python3's torch (${folder}) has no headers of its own: it is not pip's` };
+  return probeFolder('pip', `pip's torch (${folder})`, include, join(folder, 'lib'));
 }
+
+const realOf = (path) => (existsSync(path) ? realpathSync(path) : path);
 
 function probeDebian(systemRoot) {
   const include = join(systemRoot, 'usr', 'include');
@@ -46,7 +51,8 @@ function probeFolder(kind, from, include, lib) {
   return version ? { kind, libtorch: { kind, version, include, lib, from } } : { kind, absent: `${from} does not say its version in torch/version.h` };
 }
 
-const hasHeaders = (include) => existsSync(join(include, 'ATen', 'ATen.h'));
+const atenHeader = (include) => join(include, 'ATen', 'ATen.h');
+const hasHeaders = (include) => existsSync(atenHeader(include));
 const hasLibrary = (lib) => existsSync(join(lib, 'libtorch_cpu.so'));
 
 /** Since 2.10 torch/version.h only includes the other one. */

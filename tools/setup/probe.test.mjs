@@ -1,3 +1,4 @@
+import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { probeLibtorch } from './probe.mjs';
@@ -41,9 +42,18 @@ describe('a look for libtorch', () => {
     expect(probesOf(under('site/torch', files), { pip: 'site/torch' }).probes[1].libtorch).toMatchObject({ kind: 'pip', version: '2.10.1' });
   });
 
-  it("doesn't take Debian's python3-torch for pip's", () => {
-    const { probes } = probesOf({ 'dist-packages/torch/__init__.py': '' }, { pip: 'dist-packages/torch' });
+  it.each([
+    ['while libtorch-dev is installed', true],
+    ['while its links lead nowhere', false],
+  ])("doesn't take Debian's python3-torch for pip's, %s", (_what, installed) => {
+    const root = temporaryFolder();
+    const torch = join(root, 'dist-packages', 'torch');
+    writeTree(root, { 'dist-packages/torch/include/README': '', 'dist-packages/torch/lib/libtorch_cpu.so': '', 'usr/lib/x86_64-linux-gnu/libtorch_cpu.so': '' });
+    if (installed) writeTree(root, { 'usr/include/ATen/ATen.h': '', [`usr/${VERSION}`]: macros(1, 13) });
+    for (const name of ['ATen', 'torch']) symlinkSync(join(root, 'usr', 'include', name), join(torch, 'include', name));
+    const probes = probeLibtorch({ env: {}, pipTorch: torch, systemRoot: root });
     expect(probes[1].absent).toMatch(/python3's torch \(.*\) has no headers of its own/);
+    expect('libtorch' in probes[2]).toBe(installed);
   });
 
   it("finds Debian's, with its libraries under the machine's triple", () => {

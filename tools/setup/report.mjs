@@ -43,7 +43,7 @@ export function createReport({ write, verbose, now }) {
         end(`${outcome}${outcome ? ' ' : ''}${formatDuration(now() - began)}`);
         return result;
       } catch (error) {
-        end(`failed after ${formatDuration(now() - began)}`);
+        end(`${error.exitCode > 128 ? 'interrupted' : 'failed'} after ${formatDuration(now() - began)}`);
         throw error;
       }
     },

@@ -120,8 +120,9 @@ describe('a set-up', () => {
     const { child, ended } = start(root);
     await expect.poll(() => existsSync(join(root, 'npm.calls')), { timeout: 30_000 }).toBe(true);
     child.kill('SIGINT');
-    const { code, stderr } = await ended;
+    const { code, stdout, stderr } = await ended;
     expect(code).toBe(130);
+    expect(stdout).toMatch(/^npm packages … interrupted after/);
     expect(stderr).toContain('Set-up was interrupted.\nRun it again');
     expect(existsSync(join(root, '.setup/lock'))).toBe(false);
     expect(() => process.kill(Number(readFileSync(join(root, 'npm.pid'), 'utf8')), 0)).toThrow('ESRCH');

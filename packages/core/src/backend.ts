@@ -45,7 +45,7 @@ export async function chooseBackend(wanted: BackendName | 'auto', candidates: re
     passedOver.push({ name: candidate.name, available: false, reason: reason ?? 'it loaded, but did not start', remedy: candidate.remedy });
   }
   const told = passedOver.map(({ name, reason, remedy }) => `${name}: ${reason}. ${remedy}`);
-  throw new UserError(`${wanted === 'auto' ? 'No backend' : `The backend ${wanted}`} can be used here. ${told.join(' ')} \`chameleon doctor\` says more.`);
+  throw new UserError(`${wanted === 'auto' ? 'No backend can' : `The backend ${wanted} cannot`} be used here. ${told.join(' ')} \`chameleon doctor\` says more.`);
 }
 
 async function refusal({ name, load }: BackendCandidate): Promise<string | null> {

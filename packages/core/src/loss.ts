@@ -52,7 +52,8 @@ function rowStatistics(logP: Float32Array, targets: Float32Array, labels: Int32A
       if (targets[index] !== 0) lossSum -= targets[index]! * logP[index]!;
       if (logP[index]! > logP[row * classes + best]!) best = c;
     }
-    if (best === labels[row]) correctCount++;
+    // NaN is larger than nothing, but nothing is larger than NaN.
+    if (best === labels[row] && !Number.isNaN(logP[row * classes + best])) correctCount++;
   }
   return { lossSum, correctCount, probabilities: logP.map(Math.exp) };
 }

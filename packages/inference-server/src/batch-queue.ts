@@ -31,13 +31,15 @@ export interface ReserveOptions {
 
 /** Places in the queue for the pictures of one request. */
 export interface Reservation {
+  /** Aborted, with the problem as reason, when the places are lost: the client has gone, time is up, or another key needed them. */
+  signal: AbortSignal;
   /** Hands in a decoded picture; gives its answer. */
   predict(index: number, pixels: Float32Array): Promise<PictureResult>;
   /** Gives back the places that are not used up. */
   release(): void;
 }
 
-interface Waiter { pixels: Float32Array | null; arrivedMs: number; resolve: (result: PictureResult) => void; reject: (reason: unknown) => void; lost: unknown }
+interface Waiter { places: AbortController; pixels: Float32Array | null; arrivedMs: number; resolve: (result: PictureResult) => void; reject: (reason: unknown) => void; lost: unknown }
 
 /** The batcher with a clock, timers and an engine around it. */
 export class BatchQueue {
@@ -60,7 +62,8 @@ export class BatchQueue {
     if (!admission.admitted) throw this.#full(count, admission.expectedWaitMs);
     this.#lose(admission.evicted, () => this.#full(1, this.#batcher.expectedWaitMs()));
     const { jobs } = admission;
-    for (const id of jobs) this.#waiters.set(id, { pixels: null, arrivedMs: 0, resolve: ignore, reject: ignore, lost: null });
+    const places = new AbortController();
+    for (const id of jobs) this.#waiters.set(id, { places, pixels: null, arrivedMs: 0, resolve: ignore, reject: ignore, lost: null });
     const hangUp = () => this.#lose(jobs, () => new Problem('client-closed', 'The client has gone.'));
     const deadline = setTimeout(() => {
       this.#lose(jobs, () => this.#tooLate(timeoutMs));
@@ -72,10 +75,11 @@ export class BatchQueue {
         this.#batcher.cancel(id);
         this.#waiters.delete(id);
       }
+      places.abort(new Problem('client-closed', 'The request has given its places back.'));
     };
     signal.addEventListener('abort', hangUp, { once: true });
     if (signal.aborted) hangUp();
-    return { predict: (index, pixels) => this.#predict(jobs[index]!, pixels), release };
+    return { signal: places.signal, predict: (index, pixels) => this.#predict(jobs[index]!, pixels), release };
   }
 
   /** Refuses everything that waits. What is being computed ends by itself. */
@@ -145,6 +149,7 @@ export class BatchQueue {
       this.#batcher.cancel(id);
       waiter.lost = reason();
       waiter.reject(waiter.lost);
+      waiter.places.abort(waiter.lost);
     }
   }
 

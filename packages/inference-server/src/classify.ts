@@ -41,7 +41,7 @@ export async function classify(pictures: readonly UploadedPicture[], request: Cl
   return observed(served, services, async () => {
     const places = served.queue.reserve(pictures.length, request);
     try {
-      const decoded = await clock.time('decode', () => decodeAll(pictures, served.card, request.signal, services));
+      const decoded = await clock.time('decode', () => decodeAll(pictures, served.card, places.signal, services));
       const results = await predictAll(decoded, places);
       shadow(decoded, served, services);
       const predictions = clock.time('encode', () => decoded.map((picture, i) => encode(picture, results[i]!.probabilities, served.card, request.topK)));

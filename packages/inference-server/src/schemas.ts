@@ -67,7 +67,7 @@ export const canaryBodySchema = z.strictObject({
   shadow: z.boolean().default(false).meta({ description: 'Compute the same pictures and compare, without answering.' }),
 });
 
-export const problemSchema = z.strictObject({ type: z.string(), title: z.string(), status: z.number().int(), detail: z.string(), request_id: z.string() });
+export const problemSchema = z.strictObject({ type: z.string(), title: z.string(), status: z.number().int(), detail: z.string(), request_id: z.string(), error: z.string().optional().meta({ description: 'The detail again, where the Open Inference Protocol is spoken.' }) });
 
 export type ClassifyAnswer = z.infer<typeof classifyAnswerSchema>;
 export type ExplainAnswer = z.infer<typeof explainAnswerSchema>;

@@ -1,6 +1,23 @@
 #include "environment.h"
 
+#include <atomic>
+
 namespace chameleon {
+namespace {
+
+/// Environments are numbered in the order in which they begin.
+uint64_t next_environment() {
+  static std::atomic<uint64_t> count{0};
+  return count++;
+}
+
+}  // namespace
+
+SlotMap::SlotMap() : environment_(next_environment() % (1u << kEnvironmentBits)) {}
+
+uint64_t SlotMap::handle_of(uint64_t index) const {
+  return (((environment_ << kGenerationBits) | slots_[index].generation) << kIndexBits) | index;
+}
 
 double SlotMap::put(at::Tensor tensor) {
   uint32_t index;
@@ -13,14 +30,15 @@ double SlotMap::put(at::Tensor tensor) {
     free_.pop_back();
   }
   slots_[index].tensor = std::move(tensor);
-  return static_cast<double>((slots_[index].generation << kIndexBits) | index);
+  return static_cast<double>(handle_of(index));
 }
 
 SlotMap::Slot& SlotMap::slot(double handle) {
-  const auto bits = static_cast<uint64_t>(handle);
+  constexpr double kEnd = static_cast<double>(uint64_t{1} << (kIndexBits + kGenerationBits + kEnvironmentBits));
+  const auto bits = handle >= 0 && handle < kEnd ? static_cast<uint64_t>(handle) : ~uint64_t{0};
   const uint64_t index = bits & ((1u << kIndexBits) - 1);
-  TORCH_CHECK(handle >= 0 && index < slots_.size() && slots_[index].generation == bits >> kIndexBits && slots_[index].tensor.defined(),
-              "a tensor was used after it was disposed, or in another thread than its own (handle ", bits, ")");
+  TORCH_CHECK(index < slots_.size() && handle_of(index) == bits && slots_[index].tensor.defined(),
+              "a tensor was used after it was disposed, or in another thread than its own (handle ", handle, ")");
   return slots_[index];
 }
 
@@ -29,7 +47,7 @@ at::Tensor& SlotMap::get(double handle) { return slot(handle).tensor; }
 void SlotMap::release(double handle) {
   Slot& released = slot(handle);
   released.tensor = at::Tensor();
-  released.generation++;
+  released.generation = (released.generation + 1) % (1u << kGenerationBits);
   free_.push_back(static_cast<uint32_t>(static_cast<uint64_t>(handle) & ((1u << kIndexBits) - 1)));
 }
 

@@ -11,22 +11,26 @@
 
 namespace chameleon {
 
-/// Tensors by handle. A handle is a slot's index and its generation, so that one used after its release is an error
-/// and never another tensor.
+/// Tensors by handle. A handle is the environment's number, a slot's generation and its index, so that one used after
+/// its release, or in another thread, is an error and never another tensor.
 class SlotMap {
  public:
+  SlotMap();
   double put(at::Tensor tensor);
   at::Tensor& get(double handle);
   void release(double handle);
   size_t size() const { return slots_.size() - free_.size(); }
 
  private:
-  static constexpr uint64_t kIndexBits = 24;
+  // 53 bits are what a JavaScript number holds exactly.
+  static constexpr uint64_t kIndexBits = 24, kGenerationBits = 21, kEnvironmentBits = 8;
   struct Slot {
     at::Tensor tensor;
     uint64_t generation = 0;
   };
+  uint64_t handle_of(uint64_t index) const;
   Slot& slot(double handle);
+  const uint64_t environment_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
 };

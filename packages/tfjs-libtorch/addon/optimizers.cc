@@ -20,6 +20,14 @@ at::Tensor aligned(const at::Tensor& gradient, const at::Tensor& parameter) {
   return at::empty_like(parameter).copy_(gradient);
 }
 
+/// State in the parameter's own layout: state that was read from a file lies in another, and is laid out anew at the
+/// first step, where it is.
+void align_state(at::Tensor& state, const at::Tensor& parameter) {
+  TORCH_CHECK(state.sizes() == parameter.sizes(), "an optimizer's state of shape ", state.sizes(), " for a parameter of shape ", parameter.sizes());
+  TORCH_CHECK(state.scalar_type() == at::kFloat, "an optimizer's state is float32, not ", state.toString());
+  if (state.strides() != parameter.strides()) state.set_(at::empty_like(parameter).copy_(state));
+}
+
 void check_parameter(const at::Tensor& parameter) {
   TORCH_CHECK(parameter.scalar_type() == at::kFloat && parameter.is_non_overlapping_and_dense(),
               "an optimizer's tensors are dense and float32, not ", parameter.toString(), " of shape ", parameter.sizes());
@@ -86,6 +94,8 @@ Napi::Value adam_step(const Napi::CallbackInfo& info) {
       auto& parameter = parameters[t];
       check_parameter(parameter);
       const auto gradient = aligned(gradients.at(t), parameter);
+      align_state(first.at(t), parameter);
+      align_state(second.at(t), parameter);
       if (!parameter.is_cpu()) {
         adam_elsewhere(parameter, gradient, first.at(t), second.at(t), o);
         continue;
@@ -112,6 +122,7 @@ Napi::Value sgd_step(const Napi::CallbackInfo& info) {
       auto& parameter = parameters[t];
       check_parameter(parameter);
       const auto gradient = aligned(gradients.at(t), parameter);
+      align_state(buffers.at(t), parameter);
       if (!parameter.is_cpu()) {
         sgd_elsewhere(parameter, gradient, buffers.at(t), o);
         continue;

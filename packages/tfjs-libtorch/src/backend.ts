@@ -14,9 +14,19 @@ interface Entry { handle: Handle; references: number }
 export class LibtorchBackend extends KernelBackend {
   readonly #data = new DataStorage<Entry>(this, engine());
 
-  /** The tensor of libtorch behind one of TF.js. */
+  /** The tensor of libtorch behind one of TF.js; one that another backend holds is taken over from it. */
   handle(x: TensorInfo): Handle {
-    return this.#data.get(x.dataId).handle;
+    return this.#entry(x.dataId).handle;
+  }
+
+  /** TF.js asks the backend that has the data for them, and falls over where none has. */
+  #entry(dataId: DataId): Entry {
+    try {
+      return this.#data.get(dataId);
+    } catch (error) {
+      if (error instanceof TypeError) throw new Error('a tensor was used after it was disposed', { cause: error });
+      throw error;
+    }
   }
 
   /** Makes a tensor of TF.js from a handle, which the backend owns from here on. */
@@ -37,7 +47,7 @@ export class LibtorchBackend extends KernelBackend {
   }
 
   override readSync(dataId: DataId): HostValues {
-    return addon().read(this.#data.get(dataId).handle);
+    return addon().read(this.#entry(dataId).handle);
   }
 
   override async read(dataId: DataId): Promise<HostValues> {

@@ -14,7 +14,8 @@ import { Builder } from './builder.js';
 export type HeadKind = 'linear' | 'deep';
 
 export interface ClassifierOptions {
-  architecture: string;
+  /** A name that `findArchitecture` knows, or an architecture of one's own. */
+  architecture: string | Architecture;
   classCount: number;
   head: HeadKind;
   /** Names the first values; the head's always, the body's unless `bodyIsLoaded`. */
@@ -74,8 +75,8 @@ export class Classifier {
   }
 }
 
-export function createClassifier({ architecture: name, classCount, head, seed, bodyIsLoaded = false }: ClassifierOptions): Classifier {
-  const architecture = findArchitecture(name);
+export function createClassifier({ architecture: wanted, classCount, head, seed, bodyIsLoaded = false }: ClassifierOptions): Classifier {
+  const architecture = typeof wanted === 'string' ? findArchitecture(wanted) : wanted;
   const builder = new Builder(bodyIsLoaded ? null : seed);
   const { width } = architecture;
   const stem = { conv1: builder.conv('conv1', 3, width, 7, 2), bn1: builder.batchNorm('bn1', width) };

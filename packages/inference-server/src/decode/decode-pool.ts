@@ -11,7 +11,10 @@ export interface DecodePoolOptions {
 }
 
 interface Task { request: DecodeRequest; signal: AbortSignal; resolve: (picture: DecodedPicture) => void; reject: (reason: unknown) => void }
-interface Thread { worker: Worker; task: Task | null; timer: NodeJS.Timeout | undefined }
+interface Thread { worker: Worker; state: 'starting' | 'ready'; task: Task | null; timer: NodeJS.Timeout | undefined }
+
+/** ms before a thread that could not even start is followed by another. */
+const RESTART_MS = 1_000;
 
 /**
  * Threads that decode and resize, so that a large picture stops neither the server's clock nor the computation. What waits is bounded
@@ -28,13 +31,21 @@ export class DecodePool {
 
   /**
    * @throws {PictureError} when it is not a picture that we read
-   * @throws {Problem} when it takes too long, or the signal is aborted before it was begun
+   * @throws {Problem} when it takes too long; and the signal's reason, at once, when it is aborted
    */
-  decode(request: DecodeRequest, signal: AbortSignal): Promise<DecodedPicture> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ request, signal, resolve, reject });
-      this.#dispatch();
-    });
+  async decode(request: DecodeRequest, signal: AbortSignal): Promise<DecodedPicture> {
+    let giveUp = () => undefined as void;
+    try {
+      return await new Promise((resolve, reject) => {
+        giveUp = () => reject(signal.reason as Error);
+        signal.addEventListener('abort', giveUp, { once: true });
+        this.#waiting.push({ request, signal, resolve, reject });
+        if (signal.aborted) giveUp();
+        this.#dispatch();
+      });
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
   }
 
   async close(): Promise<void> {
@@ -47,8 +58,11 @@ export class DecodePool {
   }
 
   #start(): Thread {
-    const thread: Thread = { worker: startWorker('decode/worker.js'), task: null, timer: undefined };
-    thread.worker.on('message', (reply: DecodeReply) => this.#settle(thread, (task) => deliver(reply, task)));
+    const thread: Thread = { worker: startWorker('decode/worker.js'), state: 'starting', task: null, timer: undefined };
+    thread.worker.on('message', (reply: DecodeReply) => {
+      thread.state = 'ready';
+      this.#settle(thread, (task) => deliver(reply, task));
+    });
     thread.worker.on('error', (error) => this.#replace(thread, (task) => task.reject(error)));
     thread.worker.on('exit', (code) => this.#replace(thread, (task) => task.reject(new Error(`a decoding thread ended with code ${code}`))));
     return thread;
@@ -60,7 +74,7 @@ export class DecodePool {
       return;
     }
     for (const thread of this.#threads) {
-      if (thread.task !== null) continue;
+      if (thread.state !== 'ready' || thread.task !== null) continue;
       const task = this.#next();
       if (!task) return;
       thread.task = task;
@@ -69,12 +83,9 @@ export class DecodePool {
     }
   }
 
-  /** The oldest task whose client is still there. */
+  /** The oldest task that somebody still waits for. */
   #next(): Task | undefined {
-    for (let task = this.#waiting.shift(); task; task = this.#waiting.shift()) {
-      if (!task.signal.aborted) return task;
-      task.reject(new Problem('client-closed', 'The client has gone.'));
-    }
+    for (let task = this.#waiting.shift(); task; task = this.#waiting.shift()) if (!task.signal.aborted) return task;
     return undefined;
   }
 
@@ -86,11 +97,15 @@ export class DecodePool {
     this.#dispatch();
   }
 
-  /** A thread that is lost, or has to go, is followed by another. */
+  /** A thread that is lost, or has to go, is followed by another: at once, or later where it has not even started. */
   #replace(thread: Thread, end: (task: Task) => void): void {
     const index = this.#threads.indexOf(thread);
     if (index < 0 || this.#closed) return;
-    this.#threads[index] = this.#start();
+    if (thread.state === 'ready') this.#threads[index] = this.#start();
+    else {
+      this.#threads.splice(index, 1);
+      setTimeout(() => this.#closed || this.#threads.push(this.#start()), RESTART_MS).unref();
+    }
     void thread.worker.terminate();
     this.#settle(thread, end);
   }
@@ -98,6 +113,8 @@ export class DecodePool {
 
 function deliver(reply: DecodeReply, { request, resolve, reject }: Task): void {
   switch (reply.kind) {
+    case 'ready':
+      return;
     case 'decoded':
       resolve(reply.picture);
       return;

@@ -19,4 +19,5 @@ export interface DecodedPicture {
   height: number;
 }
 
-export type DecodeReply = { kind: 'decoded'; picture: DecodedPicture } | { kind: 'bad'; fault: PictureFault; problem: string } | { kind: 'failed'; message: string };
+/** A thread says `ready` once, when it can begin. */
+export type DecodeReply = { kind: 'ready' } | { kind: 'decoded'; picture: DecodedPicture } | { kind: 'bad'; fault: PictureFault; problem: string } | { kind: 'failed'; message: string };

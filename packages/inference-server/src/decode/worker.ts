@@ -19,3 +19,4 @@ async function answer(request: DecodeRequest): Promise<DecodeReply> {
 port.on('message', (request: DecodeRequest) => {
   void answer(request).then((reply) => port.postMessage(reply));
 });
+port.postMessage({ kind: 'ready' } satisfies DecodeReply);

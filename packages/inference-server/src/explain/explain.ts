@@ -23,8 +23,8 @@ export async function explain(pictures: readonly UploadedPicture[], request: Exp
   return observed(served, services, async () => {
     const places = served.queue.reserve(pictures.length, request);
     try {
-      const decoded = await clock.time('decode', () => decodeAll(pictures, served.card, request.signal, services));
-      const explained = await explainAll(decoded, classIndex, request.signal, served);
+      const decoded = await clock.time('decode', () => decodeAll(pictures, served.card, places.signal, services));
+      const explained = await explainAll(decoded, classIndex, places.signal, served);
       const predictions = await clock.time('encode', () => Promise.all(decoded.map((picture, i) => encodeHeated(picture, explained[i]!, served.card, request.topK))));
       services.metrics.phase({ model: served.name, version: served.version, phase: 'encode' }, clock.encodeMs / 1000, request.id);
       return { model: { name: served.name, version: served.version }, predictions, timings_ms: timings(clock, explained), request_id: request.id };
@@ -38,7 +38,7 @@ export async function explain(pictures: readonly UploadedPicture[], request: Exp
 async function explainAll(decoded: readonly DecodedPicture[], classIndex: number | null, signal: AbortSignal, served: ServedVersion): Promise<(Explanation & { queueMs: number })[]> {
   const explained: (Explanation & { queueMs: number })[] = [];
   for (const { pixels } of decoded) {
-    if (signal.aborted) throw new Problem('client-closed', 'The client has gone.');
+    signal.throwIfAborted();
     const askedMs = performance.now();
     const explanation = await served.explain(pixels, classIndex);
     explained.push({ ...explanation, queueMs: Math.max(0, performance.now() - askedMs - explanation.computeMs) });

@@ -111,7 +111,9 @@ function sendProblem({ metrics }: Services): ErrorRequestHandler {
     if (problem.code === 'unauthenticated') response.setHeader('WWW-Authenticate', 'Bearer');
     response.status(problem.status);
     response.setHeader('Content-Type', 'application/problem+json');
-    response.end(JSON.stringify(problem.document(request.id as string)));
+    // The Open Inference Protocol's clients look for the reason under `error`.
+    const document = problem.document(request.id as string);
+    response.end(JSON.stringify(request.path.startsWith('/v2') ? { ...document, error: problem.message } : document));
     if (!request.complete) giveUpOnBody(request);
   };
 }

@@ -85,12 +85,19 @@ describe('bad input gets its status, and the next request its answer', () => {
     expect(response.headers.get('x-content-type-options')).toBe('nosniff');
   });
 
-  test('a file name that a terminal would obey is refused with its form', async () => {
+  test('the picture of a form that is bad is named, without what a terminal would obey', async () => {
     const form = new FormData();
     form.append('image', new Blob([await picture()]), 'good.jpg');
     form.append('image', new Blob(['text']), 'b`rm`ad.jpg');
     const { detail } = (await (await send(form)).json()) as { detail: string };
-    expect(detail).toBe('The form can not be read (Malformed part header).');
+    expect(detail).toBe('Picture 2 of the form (b?rm?ad.jpg) is not an image we read (found: text).');
+  });
+
+  test('a file name with control characters is refused with its form', async () => {
+    const form = new FormData();
+    form.append('image', new Blob([await picture()]), 'b\u001b[31mad.jpg');
+    const response = await send(form);
+    expect([response.status, ((await response.json()) as { detail: string }).detail]).toEqual([400, 'The form can not be read (Malformed part header).']);
   });
 });
 

@@ -9,7 +9,7 @@ export function renderDocs(document: OpenApiDocument): string {
   const operations = Object.entries(document.paths ?? {}).flatMap(([path, item]) => Object.entries(item as Record<string, Operation>).map(([method, operation]) => ({ path, method, operation })));
   const { info } = document;
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(info.title)}: how to ask</title><link rel="stylesheet" href="/page.css"></head>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(info.title)}: how to ask</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"></head>
 <body><main class="docs"><h1>${escape(info.title)} ${escape(info.version)}</h1><p>${escape(info.description ?? '')} <a href="/openapi.json">The document itself</a>; <a href="/">try the model</a>.</p>
 <nav aria-label="Calls"><ul>${operations.map(({ path, method }) => `<li><a href="#${anchor(method, path)}"><b>${method.toUpperCase()}</b> ${escape(path)}</a></li>`).join('')}</ul></nav>
 ${operations.map(renderOperation).join('\n')}
@@ -31,7 +31,8 @@ const renderContent = ({ content = {} }: Body): string => Object.entries(content
 
 function renderSchema(schema: Schema | undefined): string {
   const name = typeof schema?.$ref === 'string' ? schema.$ref.split('/').at(-1)! : null;
-  return name === null ? `<code>${escape(JSON.stringify(schema ?? {}))}</code>` : `<a href="#shape-${escape(name)}">${escape(name)}</a>`;
+  const { description: _said, ...shape } = schema ?? {};
+  return name === null ? `<code>${escape(JSON.stringify(shape))}</code>` : `<a href="#shape-${escape(name)}">${escape(name)}</a>`;
 }
 
 const anchor = (method: string, path: string): string => escape(`${method}${path.replace(/[^\w]+/g, '-')}`);

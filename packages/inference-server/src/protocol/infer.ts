@@ -26,7 +26,7 @@ export async function infer({ request: body, binary }: ParsedInfer, request: Omi
   const { results } = await observed(served, services, async () => {
     const places = served.queue.reserve(read.pictures.length, request);
     try {
-      const decoded = read.kind === INPUTS.encoded ? await clock.time('decode', () => decodeAll(read.pictures, served.card, request.signal, services)) : read.pictures.map(asPicture);
+      const decoded = read.kind === INPUTS.encoded ? await clock.time('decode', () => decodeAll(read.pictures, served.card, places.signal, services)) : read.pictures.map(asPicture);
       const results = await Promise.all(decoded.map(({ pixels }, i) => places.predict(i, pixels)));
       return { results, predictions: decoded.map((picture, i) => encode(picture, results[i]!.probabilities, served.card, 1)), timings_ms: timings(clock, results) };
     } finally {

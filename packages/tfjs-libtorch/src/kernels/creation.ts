@@ -19,12 +19,7 @@ export function registerCreation(): void {
     }
     return scope.output(scope.aten('aten::to.dtype', scope.handle(x!), scalarType(dtype)), dtype, x!.shape);
   });
-  defineKernel('Select', (scope, { condition, t, e }) => {
-    // TF.js lets a condition of rank 1 choose whole rows.
-    const rank = t!.shape.length;
-    const flags = scope.aten('aten::reshape', scope.handle(condition!), [...condition!.shape, ...Array<number>(Math.max(0, rank - condition!.shape.length)).fill(1)]);
-    return scope.output(scope.aten('aten::where.self', flags, scope.handle(t!), scope.handle(e!)), t!.dtype);
-  });
+  defineKernel('Select', (scope, { condition, t, e }) => scope.output(scope.aten('aten::where.self', scope.handle(condition!), scope.handle(t!), scope.handle(e!)), t!.dtype));
   defineKernel<{ clipValueMin: number; clipValueMax: number }>('ClipByValue', (scope, { x }, { clipValueMin, clipValueMax }) =>
     scope.output(scope.aten('aten::clamp', scope.handle(x!), clipValueMin, clipValueMax), x!.dtype, x!.shape));
   defineKernel<{ alpha: number }>('Step', (scope, { x }, { alpha }) => {

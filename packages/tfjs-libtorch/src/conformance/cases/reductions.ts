@@ -41,6 +41,8 @@ const others: ConformanceCase[] = [
   conformanceCase('Softmax', 'a large value', () => tf.softmax(tf.tensor2d([1000, 0, -1000, 1, 2, 3], [2, 3]))),
   conformanceCase('LogSoftmax', '[2, 3, 5]', () => tf.logSoftmax(input([2, 3, 5], { low: -9, high: 9 }))),
   conformanceCase('LogSoftmax', 'a large value', () => tf.logSoftmax(tf.tensor2d([1000, 0, -1000, 1, 2, 3], [2, 3]))),
+  // tf.logSoftmax composes other kernels.
+  conformanceCase('LogSoftmax', 'by its name', () => tf.engine().runKernel('LogSoftmax', { logits: input([2, 3, 5], { low: -9, high: 9 }) }, { axis: -1 }), { reference: () => tf.logSoftmax(input([2, 3, 5], { low: -9, high: 9 })) }),
   gradientCase('Softmax', '[3, 5]', () => [input([3, 5])], (x) => tf.softmax(x)),
   gradientCase('LogSoftmax', '[3, 5]', () => [input([3, 5])], (x) => tf.logSoftmax(x)),
   ...(['Cumsum', 'Cumprod'] as const).flatMap((kernel) => {
