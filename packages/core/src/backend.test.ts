@@ -1,5 +1,5 @@
 import '@tensorflow/tfjs-backend-cpu';
-import { getBackend } from '@tensorflow/tfjs-core';
+import { findBackend, getBackend, registerBackend, removeBackend } from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { type BackendCandidate, chooseBackend, examineBackends } from './backend.js';
 import { UserError, nearest } from './errors.js';
@@ -31,6 +31,12 @@ describe('the choice of a backend', () => {
 
   it('tells what is wrong with each', async () => {
     expect((await examineBackends([broken, works])).map(({ name, available }) => [name, available])).toEqual([['libtorch', false], ['cpu', true]]);
+  });
+
+  it('finds one that starts asynchronously, as wasm does', async () => {
+    const cpu = findBackend('cpu'), late: BackendCandidate = { name: 'wasm', load: async () => void registerBackend('wasm', async () => cpu), remedy: 'None.' };
+    expect(await examineBackends([late])).toMatchObject([{ name: 'wasm', available: true }]);
+    removeBackend('wasm');
   });
 });
 

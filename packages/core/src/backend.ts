@@ -1,4 +1,4 @@
-import { findBackend, setBackend } from '@tensorflow/tfjs-core';
+import { findBackendFactory, setBackend } from '@tensorflow/tfjs-core';
 import { UserError } from './errors.js';
 
 /** Best first: `auto` takes the first that loads. */
@@ -51,7 +51,8 @@ export async function chooseBackend(wanted: BackendName | 'auto', candidates: re
 async function refusal({ name, load }: BackendCandidate): Promise<string | null> {
   try {
     await load();
-    return findBackend(name) === null ? 'it loaded, but registered nothing' : null;
+    // Not `findBackend`: that of a backend which starts asynchronously, as wasm does, is null until it is ready.
+    return findBackendFactory(name) == null ? 'it loaded, but registered nothing' : null;
   } catch (error) {
     return (error instanceof Error ? error.message : String(error)).split('\n')[0]!.trim();
   }

@@ -24,3 +24,6 @@ export { type EarlyStoppingOptions, earlyStopping } from './early-stopping.js';
 export { type ClassFigures, type ClassificationFigures, type Confusion, type ConfusionMatrix, classificationFigures, confusionMatrix, mostConfused } from './metrics/confusion-matrix.js';
 export { readPth } from './weights/pth.js';
 export { readWeights } from './weights/read-weights.js';
+export { EPSILON, type Operation, networkOf } from './inference/network.js';
+export { type FoldedOperation, type Weights, foldBatchNorm, foldNetwork } from './inference/fold.js';
+export { FoldedClassifier, foldClassifier } from './inference/folded-classifier.js';

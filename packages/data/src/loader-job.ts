@@ -25,6 +25,8 @@ export interface Job {
   pictures: JobPicture[];
   /** px */
   imageSize: number;
+  /** Of a validation picture before the centre crop, px; null: as `validationPicture` has it. */
+  shorterSide: number | null;
   normalization: Normalization;
   /** Null: as in validation. */
   training: { augmentation: Augmentation; seed: number; epoch: number } | null;

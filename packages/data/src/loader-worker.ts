@@ -33,8 +33,8 @@ async function makeOrFault(job: Job, { index, path, decoded }: JobPicture): Prom
   }
 }
 
-function transform(image: RgbImage, { imageSize, training }: Job, index: number): Uint8Array {
-  if (!training) return validationPicture(image, imageSize);
+function transform(image: RgbImage, { imageSize, shorterSide, training }: Job, index: number): Uint8Array {
+  if (!training) return validationPicture(image, imageSize, shorterSide ?? undefined);
   const { augmentation, seed, epoch } = training;
   return trainingPicture(image, imageSize, augmentation, randomStream(seed, 'augment', epoch, index));
 }

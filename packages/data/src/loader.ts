@@ -23,6 +23,8 @@ export interface Batch {
 export interface LoaderOptions {
   /** px */
   imageSize: number;
+  /** What the shorter side of a validation picture becomes before the centre crop, at least `imageSize`; by default 256 / 224 of it. */
+  shorterSide?: number;
   normalization?: Normalization;
   /** Threads that decode; by default the cores, at most 4. */
   workers?: number;
@@ -89,7 +91,7 @@ export class PictureLoader implements AsyncDisposable {
   readonly #pool: WorkerPool;
   readonly #train: Side;
   readonly #valid: Side;
-  readonly #options: Pick<Required<LoaderOptions>, 'imageSize' | 'normalization' | 'prefetch' | 'onBadPicture'>;
+  readonly #options: Pick<Required<LoaderOptions>, 'imageSize' | 'normalization' | 'prefetch' | 'onBadPicture'> & Pick<Job, 'shorterSide'>;
   readonly #skipped: SkippedFile[] = [];
   #room: number;
 
@@ -99,7 +101,7 @@ export class PictureLoader implements AsyncDisposable {
     this.#pool = new WorkerPool(workers);
     this.#train = { pictures: dataset.train, decoded: new Map(), bad: new Set() };
     this.#valid = { pictures: dataset.valid, decoded: new Map(), bad: new Set() };
-    this.#options = { imageSize, normalization, prefetch, onBadPicture };
+    this.#options = { imageSize, shorterSide: options.shorterSide ?? null, normalization, prefetch, onBadPicture };
     this.#room = options.cacheBytes ?? DEFAULT_CACHE_BYTES;
   }
 
@@ -178,8 +180,8 @@ export class PictureLoader implements AsyncDisposable {
   }
 
   #job({ pictures, decoded }: Side, indices: Int32Array, training: Job['training']): Job {
-    const { imageSize, normalization } = this.#options;
-    return { pictures: Array.from(indices, (index) => ({ index, path: join(this.#root, pictures[index]!.path), decoded: decoded.get(index) ?? null })), imageSize, normalization, training, keepDecoded: this.#room > 0 };
+    const { imageSize, shorterSide, normalization } = this.#options;
+    return { pictures: Array.from(indices, (index) => ({ index, path: join(this.#root, pictures[index]!.path), decoded: decoded.get(index) ?? null })), imageSize, shorterSide, normalization, training, keepDecoded: this.#room > 0 };
   }
 
   /** Keeps what was decoded while there is room, and notes what can't be. */

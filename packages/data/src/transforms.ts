@@ -31,11 +31,11 @@ export function trainingPicture(image: RgbImage, size: number, augmentation: Aug
 }
 
 /**
- * A validation picture of `size` x `size` pixels, 8-bit RGB interleaved: torchvision's `Resize(round(size * 256 / 224))`,
- * then `CenterCrop(size)`.
+ * A validation picture of `size` x `size` pixels, 8-bit RGB interleaved: torchvision's `Resize(shorterSide)`, then
+ * `CenterCrop(size)`. By default 256 / 224 of the size, as ImageNet's figures are made; not less than the size.
  */
-export function validationPicture(image: RgbImage, size: number): Uint8Array {
-  const resized = resizedSize(image.width, image.height, roundHalfEven((size * 256) / 224));
+export function validationPicture(image: RgbImage, size: number, shorterSide = roundHalfEven((size * 256) / 224)): Uint8Array {
+  const resized = resizedSize(image.width, image.height, shorterSide);
   const whole = { left: 0, top: 0, width: image.width, height: image.height };
   return resizeBilinear(image, whole, resized, centerCropBox(resized.width, resized.height, size)).data;
 }

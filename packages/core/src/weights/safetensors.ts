@@ -19,9 +19,9 @@ const entrySchema = z.object({
   shape: z.array(z.number().int().nonnegative()),
   data_offsets: z.tuple([z.number().int().nonnegative(), z.number().int().nonnegative()]),
 });
-const metadataSchema = z.record(z.string(), z.string());
-/** Not a record: that would lose a tensor called `__proto__`. */
+/** No zod records: those would lose a key called `__proto__`. */
 const headerSchema = z.custom<Record<string, unknown>>((value) => typeof value === 'object' && value !== null && !Array.isArray(value));
+const metadataSchema = headerSchema.refine((value): value is Record<string, string> => Object.values(value).every((text) => typeof text === 'string'));
 
 /**
  * Reads a file's tensors; they share `bytes`.

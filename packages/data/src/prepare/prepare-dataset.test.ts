@@ -51,6 +51,21 @@ describe('an archive', () => {
     expect(await readdir(folder.path)).toEqual(['a.zip']);
   });
 
+  it('of tar that is cut anywhere, or can’t be unpacked any further, is refused and not waited for', async () => {
+    await using folder = await temporaryFolder();
+    await drawClasses(join(folder.path, 'in'), { a: 3, b: 3 });
+    const archive = join(folder.path, 'a.tar'), out = join(folder.path, 'out');
+    await create({ file: archive, cwd: join(folder.path, 'in') }, ['a', 'b']);
+    const whole = await readFile(archive);
+    for (const share of [0.15, 0.3, 0.4]) {
+      await writeFile(archive, whole.subarray(0, Math.floor(share * whole.length)));
+      await expect(prepareDataset('folders', archive, out)).rejects.toThrow(/not a whole tar|a classifier needs two/);
+    }
+    await writeFile(archive, whole);
+    await expect(prepareDataset('folders', archive, out, { maxFiles: 2 })).rejects.toThrow(/more than 2 files/);
+    expect((await readdir(folder.path)).sort()).toEqual(['a.tar', 'in']);
+  });
+
   it('with links gives their targets away to nobody', async () => {
     await using folder = await temporaryFolder();
     const { symlink } = await import('node:fs/promises');

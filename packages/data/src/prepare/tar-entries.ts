@@ -1,44 +1,50 @@
 import { createReadStream } from 'node:fs';
-import { PassThrough } from 'node:stream';
+import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UserError } from '@chameleon/core';
 import { Parser, type ReadEntry } from 'tar';
 import type { ArchiveEntry } from './prepare-dataset.js';
 
-/** Hands each file of a tar archive, gzipped or not, to `take`, one after the other. Links and devices are passed over. */
+/**
+ * Hands each file of a tar archive, gzipped or not, to `take`, in order; small ones may still be under way when the next
+ * begins. Links and devices are passed over. After a failure nothing more is begun, and what is under way is awaited.
+ */
 export async function readTar(archive: string, take: (entry: ArchiveEntry, position: number) => Promise<void>): Promise<void> {
   const source = createReadStream(archive);
   let failure: unknown = null;
-  let last: Promise<void> = Promise.resolve();
+  const pending = new Set<Promise<void>>(), contents = new Set<PassThrough>();
+  const consume = async (entry: ReadEntry): Promise<void> => {
+    const content = new PassThrough();
+    const open = (): Promise<Readable> => {
+      contents.add(content);
+      return Promise.resolve(entry.pipe(content as never) as unknown as Readable);
+    };
+    try {
+      await take({ path: entry.path, size: entry.size, open }, source.bytesRead);
+    } catch (error) {
+      failure ??= error;
+    }
+    if (!contents.delete(content) || failure !== null) entry.resume();
+  };
   const parser = new Parser({
     strict: true,
     onReadEntry: (entry) => {
-      if (entry.type !== 'File' && entry.type !== 'OldFile') return void entry.resume();
-      last = consume(entry, take, source.bytesRead).catch((error: unknown) => {
-        failure ??= error;
-        entry.resume();
-        source.destroy();
+      if (failure !== null || (entry.type !== 'File' && entry.type !== 'OldFile')) return void entry.resume();
+      const taken = consume(entry).then(() => {
+        pending.delete(taken);
+        // Not before: entries that are under way may wait for more of the archive.
+        if (failure !== null && pending.size === 0) source.destroy();
       });
+      pending.add(taken);
     },
   });
   try {
     await pipeline(source, parser as unknown as NodeJS.WritableStream);
   } catch (error) {
     failure ??= new UserError(`${archive} is not a whole tar archive: ${(error as Error).message}.`, { cause: error });
+    // What comes no more is not waited for.
+    for (const content of contents) content.destroy(error as Error);
   }
-  await last;
+  await Promise.all(pending);
   if (failure !== null) throw failure as Error;
-}
-
-async function consume(entry: ReadEntry, take: (entry: ArchiveEntry, position: number) => Promise<void>, position: number): Promise<void> {
-  let opened = false;
-  await take({
-    path: entry.path,
-    size: entry.size,
-    open: () => {
-      opened = true;
-      return Promise.resolve(entry.pipe(new PassThrough() as never) as unknown as PassThrough);
-    },
-  }, position);
-  if (!opened) entry.resume();
 }
