@@ -3,9 +3,11 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 
 #include "allocator.h"
+#include "collectives.h"
 #include "convert.h"
 #include "environment.h"
 #include "optimizers.h"
+#include "prepared-convolution.h"
 #include "versions.h"
 
 namespace chameleon {
@@ -140,6 +142,19 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("scalarType", Napi::Function::New(env, scalar_type));
   exports.Set("adamStep", Napi::Function::New(env, adam_step));
   exports.Set("sgdStep", Napi::Function::New(env, sgd_step));
+  if (convolutions_can_be_prepared()) {
+    exports.Set("prepareConvolution", Napi::Function::New(env, prepare_convolution));
+    exports.Set("runConvolution", Napi::Function::New(env, run_convolution));
+  }
+  exports.Set("openGroup", Napi::Function::New(env, open_group));
+  exports.Set("sumOverRanks", Napi::Function::New(env, sum_over_ranks));
+  exports.Set("sumNow", Napi::Function::New(env, sum_now));
+  exports.Set("sumNumbers", Napi::Function::New(env, sum_numbers));
+  exports.Set("broadcastBytes", Napi::Function::New(env, broadcast_bytes));
+  exports.Set("closeGroup", Napi::Function::New(env, close_group));
+  exports.Set("abandonGroup", Napi::Function::New(env, abandon_group));
+  exports.Set("placeInBucket", Napi::Function::New(env, place_in_bucket));
+  exports.Set("takeFromBucket", Napi::Function::New(env, take_from_bucket));
   exports.Set("memory", Napi::Function::New(env, memory));
   exports.Set("resetPeak", Napi::Function::New(env, [](const Napi::CallbackInfo&) { reset_peak(); }));
   exports.Set("emptyCache", Napi::Function::New(env, [](const Napi::CallbackInfo&) { empty_cache(); }));

@@ -19,6 +19,12 @@ export interface AllocatorMemory {
 export interface AdamStepOptions { learningRate: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; decoupled: boolean; step: number }
 export interface SgdStepOptions { learningRate: number; momentum: number; dampening: number; weightDecay: number; nesterov: boolean; step: number }
 
+/** Where ranks meet, as the addon takes it: see collectives.ts. */
+export interface GroupOptions { rank: number; worldSize: number; host: string; port: number; prefix: string; address: string; timeoutMs: number }
+declare const groupMark: unique symbol;
+/** A group of the addon's. */
+export interface NativeGroup { readonly [groupMark]: true }
+
 export interface Addon {
   readonly version: string;
   operator(name: string, overload: string): number;
@@ -30,6 +36,20 @@ export interface Addon {
   scalarType(handle: Handle): string;
   adamStep(parameters: Handle[], gradients: Handle[], first: Handle[], second: Handle[], options: AdamStepOptions): void;
   sgdStep(parameters: Handle[], gradients: Handle[], buffers: Handle[], options: SgdStepOptions): void;
+  /** Absent where the library that libtorch computes with is not one that the addon was compiled for. The filter is [out, in, height, width]. */
+  prepareConvolution?(this: void, filter: Handle, bias: Handle, strides: number, padding: number, bfloat16: boolean): Handle;
+  /** NCHW; writes into `add` where it isn't null. */
+  runConvolution?(this: void, prepared: Handle, x: Handle, add: Handle | null, relu: boolean): Handle;
+  /** addon/collectives.h says what each of these does. */
+  openGroup(options: GroupOptions, onDone: (job: number, error: string | null, result: Float64Array | Uint8Array | undefined) => void): NativeGroup;
+  sumOverRanks(group: NativeGroup, job: number, flat: Handle): void;
+  sumNow(group: NativeGroup, tensor: Handle): void;
+  sumNumbers(group: NativeGroup, job: number, values: Float64Array): void;
+  broadcastBytes(group: NativeGroup, job: number, bytes: Uint8Array | null, root: number): void;
+  closeGroup(group: NativeGroup, job: number): void;
+  abandonGroup(group: NativeGroup): void;
+  placeInBucket(bucket: Handle, offset: number, gradient: Handle, filter: boolean): void;
+  takeFromBucket(bucket: Handle, offset: number, gradient: Handle, filter: boolean): void;
   memory(): AllocatorMemory;
   resetPeak(): void;
   emptyCache(): void;

@@ -1,5 +1,6 @@
 import { DataStorage, type DataType, KernelBackend, type TensorInfo, engine } from '@tensorflow/tfjs-core';
-import { type Handle, type HostValues, addon } from './addon.js';
+import { type GroupOptions, type Handle, type HostValues, addon } from './addon.js';
+import { ProcessGroup } from './collectives.js';
 
 type DataId = TensorInfo['dataId'];
 type Values = Float32Array | Int32Array | Uint8Array | Uint8ClampedArray | number[] | boolean[] | string[] | Uint8Array[];
@@ -97,6 +98,11 @@ export class LibtorchBackend extends KernelBackend {
 
   override epsilon(): number {
     return 1e-7;
+  }
+
+  /** Begins to form a group of processes that sum tensors of this backend. Throws where the addon was compiled without Gloo. */
+  openGroup(options: GroupOptions): ProcessGroup {
+    return new ProcessGroup(this, options);
   }
 
   override dispose(): void {

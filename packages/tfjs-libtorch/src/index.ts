@@ -10,6 +10,7 @@ import { registerCreation } from './kernels/creation.js';
 import { registerGather } from './kernels/gather.js';
 import { registerMatMul } from './kernels/matmul.js';
 import { registerPooling } from './kernels/pooling.js';
+import { registerPreparedConvolution } from './kernels/prepared-convolution.js';
 import { registerRanges } from './kernels/ranges.js';
 import { registerReductions } from './kernels/reduce.js';
 import { registerResize } from './kernels/resize.js';
@@ -26,10 +27,15 @@ const families = [
   registerGather, registerTopK, registerMatMul, registerConvolution, registerPooling, registerBatchNorm, registerResize, registerTraining,
 ];
 for (const register of families) register();
-registerBackend(BACKEND_NAME, () => new LibtorchBackend());
+registerBackend(BACKEND_NAME, () => {
+  // Which of them there are, only the loaded addon knows.
+  registerPreparedConvolution();
+  return new LibtorchBackend();
+});
 
 export { LibtorchBackend } from './backend.js';
 export type { AllocatorMemory } from './addon.js';
+export { Bucket, type GroupOptions, type Place, ProcessGroup } from './collectives.js';
 
 /** The version of libtorch that the addon is linked with. Throws where the addon was not built or can't be loaded. */
 export const libtorchVersion = (): string => addon().version;

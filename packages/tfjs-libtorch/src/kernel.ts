@@ -21,9 +21,7 @@ export class KernelScope {
 
   /** Calls an operator with one result. */
   aten(name: string, ...args: unknown[]): Handle {
-    const handle = callOperator(name, args) as Handle;
-    this.#temporaries.push(handle);
-    return handle;
+    return this.own(callOperator(name, args) as Handle);
   }
 
   /** Calls an operator with several results; those that weren't asked for are null. */
@@ -33,11 +31,15 @@ export class KernelScope {
     return handles;
   }
 
-  /** A small tensor from values of the host's: positions, weights. */
-  data(values: HostValues, shape: number[] = [values.length]): Handle {
-    const handle = addon().fromData(values, shape);
+  /** Takes over a handle that the addon made. */
+  own(handle: Handle): Handle {
     this.#temporaries.push(handle);
     return handle;
+  }
+
+  /** A small tensor from values of the host's: positions, weights. */
+  data(values: HostValues, shape: number[] = [values.length]): Handle {
+    return this.own(addon().fromData(values, shape));
   }
 
   /** A result of this call as the kernel's output. The shape is TF.js's; by default the one that ATen gave. */

@@ -25,6 +25,8 @@ describe('the libtorch backend', () => {
   });
 
   it('has no kernel that the suite leaves out', () => {
-    expect(getKernelsForBackend(BACKEND_NAME).map(({ kernelName }) => kernelName).filter((name) => !called.has(name))).toEqual([]);
+    // These two are libtorch's alone, whose handles mean nothing to another backend: prepared-convolution.test.ts has them.
+    const ownTests = ['PrepareConvolution', 'PreparedConvolution'];
+    expect(getKernelsForBackend(BACKEND_NAME).map(({ kernelName }) => kernelName).filter((name) => !called.has(name))).toEqual(ownTests);
   });
 });

@@ -1,0 +1,129 @@
+#include "peers.h"
+
+#if defined(USE_C10D_GLOO)
+
+#include <vector>
+
+#include "summation.h"
+
+namespace chameleon {
+namespace {
+
+// A block is summed while it is still in the processor's cache, and on its way again while the next one comes.
+constexpr int64_t kBlockBytes = 1 << 20;
+constexpr int64_t kBroadcastBytes = 4 << 20;
+
+}  // namespace
+
+Peers::Peers(const c10::intrusive_ptr<c10d::Store>& store, int rank, int world_size, const std::string& address, std::chrono::milliseconds timeout)
+    : rank_(rank), world_size_(world_size) {
+  auto options = c10d::ProcessGroupGloo::Options::create(timeout);
+  // Left to itself Gloo announces what the host's name resolves to, which is 127.0.0.1 on many machines.
+  options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(address));
+  options->threads = 1;
+  group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, world_size, options);
+}
+
+void Peers::prove() {
+  std::vector<double> ones(static_cast<size_t>(world_size_), 1.0);
+  sum_values(ones.data(), world_size_);
+  for (const double one : ones) TORCH_CHECK(one == world_size_, "the ranks' first sum is ", one, ", not ", world_size_);
+}
+
+void Peers::sum(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return sum_values(tensor.data_ptr<float>(), tensor.numel());
+    case at::kDouble:
+      return sum_values(tensor.data_ptr<double>(), tensor.numel());
+    case at::kBFloat16:
+      return sum_values(tensor.data_ptr<c10::BFloat16>(), tensor.numel());
+    default:
+      TORCH_CHECK(false, "ranks sum float32, float64 and bfloat16, not ", tensor.toString());
+  }
+}
+
+/// Each rank sums its share of the places, a block at a time, and sends the sums to all others. Receives are announced
+/// before anything is sent. Others' sums go straight to where this rank's own numbers were: they can't come before those have gone.
+template <class T>
+void Peers::sum_values(T* values, int64_t count) {
+  const int64_t share = count / world_size_, block = std::min<int64_t>(share, kBlockBytes / static_cast<int64_t>(sizeof(T)));
+  if (share == 0) return;
+  const auto bytes_at = [&](int64_t from) { return std::min(block, share - from) * static_cast<int64_t>(sizeof(T)); };
+  const auto scratch = at::empty({(world_size_ - 1) * share * static_cast<int64_t>(sizeof(T))}, at::kByte);
+  const auto brought_by = [&](int peer) { return reinterpret_cast<T*>(scratch.data_ptr()) + (peer < rank_ ? peer : peer - 1) * share; };
+  std::vector<Work> brought, sums, sent;
+  int tag = 0;
+  for (int64_t from = 0; from < share; from += block, tag += 2) {
+    for (int distance = 1; distance < world_size_; distance++) {
+      const int peer = (rank_ + distance) % world_size_;
+      brought.push_back(receive(brought_by(peer) + from, bytes_at(from), peer, tag));
+      sums.push_back(receive(values + peer * share + from, bytes_at(from), peer, tag + 1));
+      sent.push_back(send(values + peer * share + from, bytes_at(from), peer, tag));
+    }
+  }
+  size_t next = 0;
+  tag = 0;
+  for (int64_t from = 0; from < share; from += block, tag += 2) {
+    for (int distance = 1; distance < world_size_; distance++) finish(brought[next++]);
+    T* own = values + rank_ * share + from;
+    std::vector<const T*> parts;
+    for (int rank = 0; rank < world_size_; rank++) parts.push_back(rank == rank_ ? own : brought_by(rank) + from);
+    sum_parts(parts, own, std::min(block, share - from));
+    for (int distance = 1; distance < world_size_; distance++) sent.push_back(send(own, bytes_at(from), (rank_ + distance) % world_size_, tag + 1));
+  }
+  for (const auto& work : sums) finish(work);
+  for (const auto& work : sent) finish(work);
+}
+
+at::Tensor Peers::broadcast(const at::Tensor& bytes, int root) {
+  int64_t length = bytes.defined() ? bytes.numel() : 0;
+  pass_down(reinterpret_cast<char*>(&length), sizeof length, root);
+  const auto out = rank_ == root ? bytes : at::empty({length}, at::kByte);
+  for (int64_t from = 0; from < length; from += kBroadcastBytes) pass_down(static_cast<char*>(out.data_ptr()) + from, std::min(kBroadcastBytes, length - from), root);
+  return out;
+}
+
+/// Counted from the root, a rank's number without its lowest bit is whom it hears from; with one below it set, whom it tells.
+void Peers::pass_down(char* data, int64_t bytes, int root) {
+  const int own = (rank_ - root + world_size_) % world_size_;
+  int bit = 1;
+  while (bit < world_size_ && (own & bit) == 0) bit <<= 1;
+  if (own != 0) finish(receive(data, bytes, (own - bit + root) % world_size_, 0));
+  std::vector<Work> sent;
+  for (bit >>= 1; bit > 0; bit >>= 1)
+    if (own + bit < world_size_) sent.push_back(send(data, bytes, (own + bit + root) % world_size_, 0));
+  for (const auto& work : sent) finish(work);
+}
+
+Peers::Work Peers::send(const void* data, int64_t bytes, int peer, int tag) {
+  std::vector<at::Tensor> tensors{at::from_blob(const_cast<void*>(data), {bytes}, at::kByte)};
+  return group_->send(tensors, peer, tag);
+}
+
+Peers::Work Peers::receive(void* data, int64_t bytes, int peer, int tag) {
+  std::vector<at::Tensor> tensors{at::from_blob(data, {bytes}, at::kByte)};
+  return group_->recv(tensors, peer, tag);
+}
+
+void Peers::finish(const Work& work) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    TORCH_CHECK(!given_up_, "given up");
+    waited_for_ = work;
+  }
+  const bool done = work->wait();
+  std::lock_guard<std::mutex> lock(mutex_);
+  waited_for_.reset();
+  TORCH_CHECK(done && !given_up_, "given up");
+}
+
+void Peers::give_up() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  given_up_ = true;
+  if (waited_for_.defined()) waited_for_->abort();
+}
+
+}  // namespace chameleon
+
+#endif
