@@ -11,8 +11,10 @@ export const runEventSchema = z.discriminatedUnion('type', [
   fact('resume', { step: z.number(), epoch: z.number() }),
   fact('skip', { path: z.string(), reason: z.string() }),
   fact('phase', { phase: z.number(), epoch: z.number(), trainable: z.number(), batchNorm: z.string() }),
-  /** `step` counts from 1: steps applied. Loss is the mean over the step's pictures. */
-  fact('step', { step: z.number(), epoch: z.number(), loss: number, correct: z.number(), pictures: z.number(), learningRates: rates, dataSeconds: z.number(), computeSeconds: z.number() }),
+  /** A run over several machines goes on with these members, in order of rank, from the state after `step`. */
+  fact('generation', { generation: z.number(), step: z.number(), epoch: z.number(), workers: z.array(z.string()), split: z.array(z.number()), reason: z.string() }),
+  /** `step` counts from 1: steps applied. Loss is the mean over the step's pictures; `samples` the sum of their `sampleHash`. */
+  fact('step', { step: z.number(), epoch: z.number(), loss: number, correct: z.number(), pictures: z.number(), samples: z.number().optional(), learningRates: rates, dataSeconds: z.number(), computeSeconds: z.number() }),
   fact('epoch', { epoch: z.number(), step: z.number(), trainLoss: number, trainAccuracy: z.number(), validLoss: number, validAccuracy: z.number(), seconds: z.number(), picturesPerSecond: z.number(), learningRates: rates }),
   fact('checkpoint', { step: z.number(), epoch: z.number(), best: z.boolean() }),
   fact('command', { command: z.string(), detail: z.record(z.string(), z.unknown()) }),
@@ -38,18 +40,18 @@ export function parseEvents(text: string): RunEvent[] {
 }
 
 /**
- * The facts as they count after resuming: a run that went back to a checkpoint did some steps again, and its first
- * words about them are taken back.
+ * The facts as they count after resuming: a run that went back to a checkpoint, or to the newest state of the workers that
+ * are left, did some steps again, and its first words about them are taken back.
  */
 export function effectiveEvents(events: readonly RunEvent[]): RunEvent[] {
   let kept: RunEvent[] = [];
   for (const event of events) {
-    if (event.type === 'resume') kept = kept.filter((earlier) => !isAfter(earlier, event.step));
+    if (event.type === 'resume' || event.type === 'generation') kept = kept.filter((earlier) => !isAfter(earlier, event));
     kept.push(event);
   }
   return kept;
 }
 
-function isAfter(event: RunEvent, step: number): boolean {
-  return ((event.type === 'step' || event.type === 'epoch') && event.step > step) || event.type === 'finish';
+function isAfter(event: RunEvent, { step, epoch }: { step: number; epoch: number }): boolean {
+  return (event.type === 'step' && event.step > step) || (event.type === 'epoch' && (event.step > step || event.epoch >= epoch)) || event.type === 'finish';
 }

@@ -2,7 +2,7 @@ import { type Recipe, articleRecipeNames, findRecipe } from '@chameleon/core';
 import { type Dataset, PictureLoader } from '@chameleon/data';
 import { START } from './checkpoint.js';
 import type { TrainConfig } from './config.js';
-import { alone } from './exchange.js';
+import { alone } from './exchange/exchange.js';
 import { createOptimizer, fit } from './fit.js';
 import { type StartWeights, startModel } from './train.js';
 

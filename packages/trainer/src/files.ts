@@ -1,16 +1,47 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { UserError } from '@chameleon/core';
-import writeFileAtomic from 'write-file-atomic';
 
-/** Writes a file beside its place, syncs and renames it. @throws UserError where the disk is full or read-only */
+/**
+ * Writes a file beside its place, syncs and renames it. Not by write-file-atomic, which takes a short write, such as a full
+ * disk's last one, for a whole one, and puts a file that is cut off in the place of a good one.
+ * @throws UserError where the disk is full or read-only; then what was there before is whole
+ */
 export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+  const beside = besideOf(path);
   try {
-    await writeFileAtomic(path, content as string);
+    {
+      await using file = await open(beside, 'wx');
+      await file.writeFile(content);
+      await file.sync();
+    }
+    await rename(beside, path);
   } catch (error) {
+    await rm(beside, { force: true }).catch(() => undefined);
     throw explainDisk(error, path);
   }
 }
+
+/** As `writeWhole`, for what must be on the disk before the next line runs. */
+export function writeWholeSync(path: string, content: string): void {
+  const beside = besideOf(path);
+  try {
+    const file = openSync(beside, 'wx');
+    try {
+      writeFileSync(file, content);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(beside, path);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw explainDisk(error, path);
+  }
+}
+
+const besideOf = (path: string): string => `${path}.${randomBytes(6).toString('hex')}.tmp`;
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 

@@ -2,11 +2,12 @@ import { type Classifier, type Optimizer, Adam, Sgd, UserError, applyPhase, earl
 import { type Dataset, type PictureLoader, stepCount } from '@chameleon/data';
 import type { TrainConfig } from './config.js';
 import type { Position } from './checkpoint.js';
-import { type Evaluation, evaluate } from './evaluation.js';
+import { type Evaluation, evaluate, gatherEvaluation } from './evaluation.js';
 import type { NewEvent } from './events.js';
-import type { Exchange } from './exchange.js';
+import type { Exchange } from './exchange/exchange.js';
 import { parameterGroups, ratesOf } from './parameter-groups.js';
-import { type StepSettings, trainStep } from './training-step.js';
+import { agreeOnStatistics } from './statistics.js';
+import { type StepPhase, type StepResult, type StepSettings, trainStep } from './training-step.js';
 
 export interface FitParts {
   config: TrainConfig;
@@ -21,6 +22,15 @@ export interface FitParts {
   emit: (event: NewEvent) => Promise<void>;
   /** The state between two steps; `evaluation` at an epoch's end, with whether it is the best so far. */
   checkpoint: (position: Position, atEpochEnd: { evaluation: Evaluation; best: boolean } | null) => Promise<void>;
+  /** The part [from, to) of a global batch of so many rows that this rank takes; by default all. */
+  slice?: (rows: number) => [from: number, to: number];
+  /** Called as soon as a state counts: the step is applied, or the epoch is over. */
+  onPosition?: (position: Position) => void;
+  /** Once aborted, nothing is waited for any more: others will not come to the exchange. */
+  giveUp?: AbortSignal;
+  /** Whether somebody asks this rank for a checkpoint after the step at hand. */
+  wantsCheckpoint?: () => boolean;
+  onPhase?: (phase: StepPhase | 'validation') => void;
 }
 
 export interface FitResult {
@@ -43,7 +53,10 @@ export function createOptimizer({ optimizer, momentum, weightDecay }: TrainConfi
   }
 }
 
-/** Trains from a position to the end of the configured epochs. Reads downwards: each epoch's phase, steps, validation, checkpoint. */
+/**
+ * Trains from a position to the end of the configured epochs. Reads downwards: each epoch's phase, steps, validation, checkpoint.
+ * With several ranks all of them run it, and stop and leave checkpoints after the same steps.
+ */
 export async function fit(parts: FitParts): Promise<FitResult> {
   const { config, dataset, model, signal } = parts;
   let position = parts.start;
@@ -54,44 +67,68 @@ export async function fit(parts: FitParts): Promise<FitResult> {
     applyPhase(model, config.recipe.phases[index]!);
     if (index !== phaseIndex) await parts.emit({ type: 'phase', phase: index, epoch: position.epoch, trainable: trainableCount(model), batchNorm: config.recipe.phases[index]!.batchNorm });
     phaseIndex = index;
-    position = await trainEpoch(parts, position, stepsPerEpoch, index);
-    if (signal.aborted) return interrupted(parts, position);
+    const trained = await trainEpoch(parts, position, stepsPerEpoch, index);
+    position = trained.position;
+    if (trained.stopped) return interrupted(parts, position);
     const evaluation = await evaluateUnlessStopped(parts);
     if (evaluation === null) return interrupted(parts, position);
     position = await endEpoch(parts, position, evaluation, index, stepsPerEpoch);
+    // Nobody counts the epoch as over before all know that its checkpoint is whole.
+    const stopWanted = await anyone(parts, signal.aborted);
+    parts.onPosition?.(position);
     if (config.patience !== null && earlyStopping({ patience: config.patience }, position.history).stop) return { position, reason: 'stopped early', validAccuracy: position.history.at(-1)! };
-    if (signal.aborted && position.epoch < config.epochs) return { position, reason: 'interrupted', validAccuracy: position.history.at(-1)! };
+    if (position.epoch < config.epochs && stopWanted) return { position, reason: 'interrupted', validAccuracy: position.history.at(-1)! };
   }
   return { position, reason: 'done', validAccuracy: position.history.at(-1) ?? Number.NaN };
 }
 
 /** The rest of an epoch's steps; stops between two steps when the run is told to. */
-async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: number, phaseIndex: number): Promise<Position> {
-  const { config, dataset, model, exchange, signal } = parts;
+async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: number, phaseIndex: number): Promise<{ position: Position; stopped: boolean }> {
+  const { config, dataset, model, exchange, signal, onPhase = () => undefined } = parts;
   const phase = config.recipe.phases[phaseIndex]!;
   const settings: StepSettings = { precision: config.precision, labelSmoothing: config.labelSmoothing, clipNorm: config.clipNorm, accumulate: config.accumulate, seed: config.seed, imageSize: config.imageSize };
   let position = start;
   let asked = performance.now();
-  const batches = parts.loader.train({ seed: config.seed, epoch: start.epoch, batchSize: config.batchSize, augmentation: config.augmentation, firstStep: start.stepInEpoch, dropLast: config.dropLast });
+  onPhase('data');
+  const batches = parts.loader.train({ seed: config.seed, epoch: start.epoch, batchSize: config.batchSize, augmentation: config.augmentation, firstStep: start.stepInEpoch, dropLast: config.dropLast, ...(parts.slice ? { slice: parts.slice } : {}), signal: parts.giveUp });
   for await (const batch of batches) {
     const began = performance.now();
     const factor = scheduleFactor(config.schedule, { step: position.step, stepCount: config.epochs * stepsPerEpoch, stepsPerEpoch });
     const groups = parameterGroups(model, phase, config.learningRate * factor);
     const globalBatch = exchange.worldSize === 1 ? batch.rows : Math.min(config.batchSize, dataset.train.length - position.stepInEpoch * config.batchSize);
-    const result = await trainStep({ ...batch, epoch: start.epoch, globalBatch }, groups, { ...parts, settings });
+    const votes = [signal.aborted, parts.wantsCheckpoint?.() ?? false].map(Number);
+    const result = await trainStep({ ...batch, epoch: start.epoch, globalBatch, votes }, groups, { ...parts, settings });
     const done = performance.now();
     position = after(position, result, (done - asked) / 1000);
+    parts.onPosition?.(position);
     const loss = result.lossSum / result.pictureCount;
-    await parts.emit({ type: 'step', step: position.step, epoch: start.epoch, loss, correct: result.correctCount, pictures: result.pictureCount, learningRates: ratesOf(groups), dataSeconds: (began - asked) / 1000, computeSeconds: (done - began) / 1000 });
+    await parts.emit({ type: 'step', step: position.step, epoch: start.epoch, loss, correct: result.correctCount, pictures: result.pictureCount, samples: result.samples, learningRates: ratesOf(groups), dataSeconds: (began - asked) / 1000, computeSeconds: (done - began) / 1000 });
     if (!Number.isFinite(loss)) throw diverged(position.step, config.learningRate * factor);
-    if (signal.aborted) break;
-    if (config.checkpointEvery !== null && position.step % config.checkpointEvery === 0 && position.stepInEpoch < stepsPerEpoch) await parts.checkpoint(position, null);
+    const [stopWanted, checkpointWanted] = result.votes;
+    const due = (config.checkpointEvery !== null && position.step % config.checkpointEvery === 0 && position.stepInEpoch < stepsPerEpoch) || checkpointWanted! > 0;
+    if (stopWanted! > 0 || (exchange.worldSize === 1 && signal.aborted)) {
+      await agreeOnStatistics(model, exchange);
+      return { position, stopped: true };
+    }
+    if (due) await leaveCheckpoint(parts, position);
     asked = performance.now();
+    onPhase('data');
   }
-  return position;
+  return { position, stopped: false };
 }
 
-function after({ totals, ...position }: Position, { lossSum, correctCount, pictureCount }: { lossSum: number; correctCount: number; pictureCount: number }, seconds: number): Position {
+async function leaveCheckpoint({ model, exchange, checkpoint }: FitParts, position: Position): Promise<void> {
+  await agreeOnStatistics(model, exchange);
+  await checkpoint(position, null);
+}
+
+/** Whether any rank says yes. */
+async function anyone({ exchange }: FitParts, vote: boolean): Promise<boolean> {
+  const [votes] = await exchange.sumNumbers([Number(vote)]);
+  return votes! > 0;
+}
+
+function after({ totals, ...position }: Position, { lossSum, correctCount, pictureCount }: StepResult, seconds: number): Position {
   return {
     ...position,
     step: position.step + 1,
@@ -120,15 +157,19 @@ async function endEpoch(parts: FitParts, position: Position, evaluation: Evaluat
     history: [...position.history, evaluation.accuracy],
     best: best ? { epoch, accuracy: evaluation.accuracy, step } : position.best,
   };
-  await parts.checkpoint(next, { evaluation, best });
+  const shown = best ? await gatherEvaluation(evaluation, parts.exchange) : evaluation;
+  await parts.checkpoint(next, { evaluation: shown, best });
   return next;
 }
 
-async function evaluateUnlessStopped({ model, loader, config, signal }: FitParts): Promise<Evaluation | null> {
+/** Null when the run was stopped meanwhile; with others, validation is always finished, for one rank alone can't leave it. */
+async function evaluateUnlessStopped({ model, loader, config, dataset, exchange, signal, giveUp, onPhase }: FitParts): Promise<Evaluation | null> {
+  onPhase?.('validation');
+  await agreeOnStatistics(model, exchange);
   try {
-    return await evaluate(model, loader, { precision: config.precision, imageSize: config.imageSize, signal });
+    return await evaluate(model, loader, { precision: config.precision, imageSize: config.imageSize, exchange, validCount: dataset.valid.length, signal: exchange.worldSize === 1 ? signal : giveUp });
   } catch (error) {
-    if (signal.aborted) return null;
+    if (signal.aborted && exchange.worldSize === 1) return null;
     throw error;
   }
 }

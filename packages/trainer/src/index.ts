@@ -1,7 +1,8 @@
 export { type TrainConfig, parseConfig, trainConfigSchema } from './config.js';
 export { type RunEvent, parseEvents } from './events.js';
 export { type Evaluation, evaluate } from './evaluation.js';
-export { type Exchange, alone } from './exchange.js';
+export { ExchangeAborted } from './exchange/aborted.js';
+export { EXCHANGES, type Exchange, type ExchangeKind, type ExchangeOptions, type MeetingPoint, alone, openExchange } from './exchange/exchange.js';
 export { writeWhole } from './files.js';
 export { type FitResult, fit } from './fit.js';
 export { type StartWeights, type TrainOutcome, type TrainSurroundings, openConfigured, readConfig, resume, startModel, train } from './train.js';
@@ -13,6 +14,7 @@ export { type RateFinding, type RatePoint, findLearningRate, suggestRates } from
 export { type ExperimentPlan, type ExperimentRun, articleRecipes, runExperiments } from './experiments.js';
 export { epochRows, readPredictions, readRunRecord } from './run-record.js';
 export { VERSION, describeMachine } from './machine.js';
+export { RunMetrics, serveMetrics } from './metrics.js';
 export { articleAccuracy } from './article.js';
 export { openWeights } from './weights/resolve.js';
 export { renderRunReport } from './report/run-report.js';
@@ -23,3 +25,14 @@ export { type MeanInterval, meanInterval, pairedDifference, wilsonInterval } fro
 export type { EpochRow, ExperimentRow, ExperimentsRecord, Mistake, Prediction, RunRecord, SkippedFile, StepRow } from './report/records.js';
 export { type PullOptions, pullWeights } from './weights/pull.js';
 export { type WeightsRow, listWeights } from './weights/registry.js';
+export { type CoordinatorOptions, type CoordinatorSurroundings, type RunPlace, type RunningCoordinator, startCoordinator } from './coordinator/start.js';
+export type { CoordinatorOutcome } from './coordinator/coordinator.js';
+export { type RunClient, openRunClient } from './coordinator/client.js';
+export { type Security, type TlsFiles, readJoinToken } from './coordinator/security.js';
+export { type WorkerOptions, type WorkerOutcome, type WorkerWatcher, runWorker } from './worker/worker.js';
+export { type SshHost, type SshWorker, readHosts, sshWorkers } from './launch/ssh.js';
+export { type SlurmOptions, slurmScript } from './launch/slurm.js';
+export { type KubernetesOptions, kubernetesManifests } from './launch/kubernetes.js';
+export { type LocalWorkers, launchLocal } from './launch/local.js';
+export { DEFAULT_DETECTION_MS } from './timing.js';
+export type { Run, WorkerStatus } from './generated/chameleon/trainer/v1/trainer.js';

@@ -1,7 +1,7 @@
 import { applyPhase } from '@chameleon/core';
 import type { Dataset, PictureLoader } from '@chameleon/data';
 import type { TrainConfig } from './config.js';
-import { alone } from './exchange.js';
+import { alone } from './exchange/exchange.js';
 import { createOptimizer } from './fit.js';
 import { parameterGroups } from './parameter-groups.js';
 import { type StartWeights, startModel } from './train.js';
@@ -63,9 +63,12 @@ export async function findLearningRate(config: TrainConfig, dataset: Dataset, lo
   }
 }
 
-/** The two usual suggestions out of the curve. */
+/**
+ * The two usual suggestions out of the curve. As in fastai the first tenth is left out: its means are of few steps, and
+ * their noise would be taken for the steepest fall.
+ */
 export function suggestRates(points: readonly RatePoint[]): Pick<RateFinding, 'steepest' | 'tenthOfLowest'> {
-  const finite = points.filter((point) => Number.isFinite(point.smoothed));
+  const finite = points.slice(Math.floor(points.length / 10)).filter((point) => Number.isFinite(point.smoothed));
   let steepest: number | null = null, slope = 0;
   for (let i = 1; i < finite.length; i++) {
     const fall = (finite[i]!.smoothed - finite[i - 1]!.smoothed) / Math.log(finite[i]!.learningRate / finite[i - 1]!.learningRate);

@@ -1,10 +1,10 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { effectiveEvents, parseEvents, type RunEvent } from './events.js';
 import { explainDisk } from './files.js';
-import { findRun, runId } from './run-directory.js';
-import { temporaryFolder } from './testing/small-run.js';
+import { FILES, RunDirectory, findRun, readEvents, runId } from './run-directory.js';
+import { smallConfig, temporaryFolder } from './testing/small-run.js';
 
 const time = '2026-01-02T03:04:05.000Z';
 const step = (n: number, loss = 1): RunEvent => ({ type: 'step', time, step: n, epoch: 0, loss, correct: 1, pictures: 2, learningRates: {}, dataSeconds: 0, computeSeconds: 0 });
@@ -34,6 +34,23 @@ describe('the log', () => {
     const whole = JSON.stringify(step(1));
     expect(parseEvents(`${whole}\n{"type":"st`)).toEqual([step(1)]);
     expect(() => parseEvents(`{"type":"st\n${whole}\n`)).toThrow(/line 1/);
+  });
+
+  it('loses the line that a crash cut off when the run goes on, and no other', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'run');
+    {
+      await using run = await RunDirectory.create(path, smallConfig('data'), { version: '0', backend: 'cpu', machine: {} });
+      await run.append({ type: 'fault', message: 'é' });
+    }
+    const file = join(path, FILES.events);
+    await appendFile(file, '{"type":"st');
+    {
+      await using run = await RunDirectory.open(path);
+      await run.append({ type: 'fault', message: 'later' });
+    }
+    expect((await readEvents(path)).map((event) => (event.type === 'fault' ? event.message : ''))).toEqual(['é', 'later']);
+    expect((await readFile(file, 'utf8')).split('\n')).toHaveLength(3);
   });
 
   it('keeps a loss that is no number', () => {

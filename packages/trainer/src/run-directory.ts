@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { UserError, nearest } from '@chameleon/core';
 import lockfile from 'proper-lockfile';
 import { stringify } from 'yaml';
@@ -38,19 +38,28 @@ export class RunDirectory implements AsyncDisposable {
     readonly path: string,
     readonly id: string,
     private readonly log: FileHandle,
+    /** Of the log, in bytes: where its last whole line ends. */
+    private logEnd: number,
     private readonly unlock: () => Promise<void>,
   ) {}
 
   /** Makes the directory and its `run.yaml`. @throws UserError when it exists already */
   static async create(path: string, config: TrainConfig, facts: RunFacts): Promise<RunDirectory> {
+    await mkdir(dirname(path), { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+      throw explainDisk(error.code === 'EEXIST' ? Object.assign(error, { code: 'ENOTDIR' }) : error, dirname(path));
+    });
     try {
-      await mkdir(join(path, '..'), { recursive: true });
       await mkdir(path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw new UserError(`The run directory ${path} exists already. Go on with it by --resume, or choose another with --run-dir.`, { cause: error });
       throw explainDisk(error, path);
     }
-    await writeWhole(join(path, FILES.config), stringify({ ...facts, config }));
+    try {
+      await writeWhole(join(path, FILES.config), stringify({ ...facts, config }));
+    } catch (error) {
+      await rm(path, { recursive: true, force: true });
+      throw error;
+    }
     return RunDirectory.open(path);
   }
 
@@ -58,27 +67,32 @@ export class RunDirectory implements AsyncDisposable {
   static async open(path: string): Promise<RunDirectory> {
     if (!(await readIfThere(join(path, FILES.config)))) throw new UserError(`${path} is no run directory: it has no ${FILES.config}.`);
     const unlock = await lockfile.lock(path, { stale: 15_000, update: 5_000, onCompromised: () => undefined }).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'ELOCKED') throw explainDisk(error, path);
       throw new UserError(`Another process is training in ${path}. Wait until it has ended, or stop it.`, { cause: error });
     });
     try {
-      const text = (await readIfThere(join(path, FILES.events)))?.toString() ?? '';
+      const bytes = (await readIfThere(join(path, FILES.events))) ?? Buffer.alloc(0);
       const log = await open(join(path, FILES.events), 'a');
-      // A crash may have cut the last line off: the next fact starts a line of its own.
-      if (text !== '' && !text.endsWith('\n')) await log.write('\n');
-      return new RunDirectory(path, basename(path), log, unlock);
+      // A crash may have cut the last line off: it goes, since another after it would make it one in the middle.
+      const logEnd = bytes.lastIndexOf('\n') + 1;
+      if (logEnd < bytes.length) await log.truncate(logEnd);
+      return new RunDirectory(path, basename(path), log, logEnd, unlock);
     } catch (error) {
       await unlock();
       throw explainDisk(error, path);
     }
   }
 
-  /** Writes a fact down and gives it back with its time. */
+  /** Writes a fact down and gives it back with its time: a whole line, or none where the disk is full. */
   async append(event: NewEvent): Promise<RunEvent> {
     const { type, ...rest } = event;
     const dated = { type, time: new Date().toISOString(), ...rest } as RunEvent;
+    const line = Buffer.from(`${JSON.stringify(dated)}\n`);
     try {
-      await this.log.write(`${JSON.stringify(dated)}\n`);
+      await this.log.appendFile(line);
+      this.logEnd += line.length;
     } catch (error) {
+      await this.log.truncate(this.logEnd).catch(() => undefined);
       throw explainDisk(error, join(this.path, FILES.events));
     }
     return dated;

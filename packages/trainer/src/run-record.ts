@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '@chameleon/core';
 import sharp from 'sharp';
@@ -8,6 +7,7 @@ import type { TrainConfig } from './config.js';
 import type { RunEvent } from './events.js';
 import { readIfThere } from './files.js';
 import type { EpochRow, Mistake, Prediction, RunRecord, StepRow } from './report/records.js';
+import { predictedClass } from './report/run-summary.js';
 import { FILES, type RunFacts, readEvents } from './run-directory.js';
 import { readConfig } from './train.js';
 
@@ -44,7 +44,15 @@ export async function readRunRecord(path: string): Promise<RunRecord> {
     skipped: events.flatMap((event) => (event.type === 'skip' ? [{ path: event.path, reason: event.reason }] : [])),
     startedAt: start.time,
     finishedAt: finish?.time ?? '',
+    ...endOf(events),
   };
+}
+
+/** How a run ended, and of what it failed. Nothing for one that goes on, or that was killed. */
+function endOf(events: readonly RunEvent[]): Pick<RunRecord, 'outcome' | 'fault'> {
+  const last = events.findLast((event) => event.type !== 'skip' && event.type !== 'command');
+  if (last?.type === 'finish') return { outcome: last.reason };
+  return last?.type === 'fault' ? { outcome: 'failed', fault: last.message } : {};
 }
 
 const find = <Type extends RunEvent['type']>(events: readonly RunEvent[], type: Type) => events.find((event): event is Extract<RunEvent, { type: Type }> => event.type === type);
@@ -64,20 +72,27 @@ export async function readPredictions(path: string): Promise<Prediction[]> {
   return text.split('\n').filter((line) => line !== '').map((line) => predictionSchema.parse(JSON.parse(line)));
 }
 
-/** The errors that the model was surest of, with small pictures where the files are still there. */
+/**
+ * The errors that the model was surest of, with small pictures where the files are still there. A picture that got no
+ * answer (a diverged model's probabilities are not numbers) is counted by the report, but was taken for nothing.
+ */
 async function findMistakes(config: TrainConfig, predictions: readonly Prediction[]): Promise<Mistake[]> {
   const wrong = predictions.flatMap(({ path, label, probabilities }) => {
-    const predicted = probabilities.reduce((best, p, i) => (p > probabilities[best]! ? i : best), 0);
-    return predicted === label ? [] : [{ path, label, predicted, probability: probabilities[predicted]! }];
+    const predicted = predictedClass(probabilities);
+    return predicted === label || predicted === -1 ? [] : [{ path, label, predicted, probability: probabilities[predicted]! }];
   });
   const surest = wrong.sort((a, b) => b.probability - a.probability).slice(0, MISTAKE_COUNT);
   return Promise.all(surest.map(async (mistake) => ({ ...mistake, thumbnail: await thumbnail(join(config.data, mistake.path)) })));
 }
 
+/** As a `data:` URL; empty where the file has gone, or can no longer be decoded: the report can do without it. */
 async function thumbnail(path: string): Promise<string> {
-  if (!(await stat(path).catch(() => null))) return '';
-  const bytes = await sharp(path).autoOrient().resize(THUMBNAIL, THUMBNAIL, { fit: 'cover' }).flatten({ background: '#ffffff' }).jpeg({ quality: 80 }).toBuffer();
-  return `data:image/jpeg;base64,${bytes.toString('base64')}`;
+  try {
+    const bytes = await sharp(path).autoOrient().resize(THUMBNAIL, THUMBNAIL, { fit: 'cover' }).flatten({ background: '#ffffff' }).jpeg({ quality: 80 }).toBuffer();
+    return `data:image/jpeg;base64,${bytes.toString('base64')}`;
+  } catch {
+    return '';
+  }
 }
 
 /** Nested settings as `augmentation.flip`, for a table. */

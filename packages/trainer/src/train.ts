@@ -1,17 +1,16 @@
 import { join } from 'node:path';
 import { type Classifier, type HostTensor, UserError, createClassifier, loadStateDict } from '@chameleon/core';
-import { type Dataset, IMAGENET_NORMALIZATION, PictureLoader, makeManifest, openDataset, stepCount, verifyManifest } from '@chameleon/data';
+import { type Dataset, PictureLoader, makeManifest, openDataset, stepCount, verifyManifest } from '@chameleon/data';
 import { parse } from 'yaml';
-import { START, captureState, markBest, newestCheckpoint, pruneCheckpoints, readCheckpoint, restoreState, writeCheckpoint } from './checkpoint.js';
+import { START, captureState, newestCheckpoint, restoreState } from './checkpoint.js';
 import { type TrainConfig, parseConfig } from './config.js';
-import type { Evaluation } from './evaluation.js';
 import type { NewEvent, RunEvent } from './events.js';
-import { alone } from './exchange.js';
+import { alone } from './exchange/exchange.js';
 import { readIfThere } from './files.js';
-import { type FitResult, createOptimizer, fit } from './fit.js';
+import { type FitParts, type FitResult, createOptimizer, fit } from './fit.js';
 import { VERSION, describeMachine } from './machine.js';
-import { writeModel } from './model-bundle.js';
 import { FILES, RunDirectory, runId } from './run-directory.js';
+import { leaveMilestone, writeBestModel } from './run-files.js';
 
 /** Weights in memory: a state dictionary of torchvision's, or null for a start from random numbers. */
 export interface StartWeights {
@@ -27,6 +26,8 @@ export interface TrainSurroundings {
   observe?: (event: RunEvent) => void;
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
+  /** Called as a step enters a phase. */
+  onPhase?: FitParts['onPhase'];
   /** Threads that decode. */
   workers?: number;
 }
@@ -91,13 +92,9 @@ async function trainIn(run: RunDirectory, config: TrainConfig, dataset: Dataset,
       exchange: alone,
       signal: surroundings.signal ?? new AbortController().signal,
       emit: observe,
+      ...(surroundings.onPhase ? { onPhase: surroundings.onPhase } : {}),
       checkpoint: async (position, atEpochEnd) => {
-        await writeCheckpoint(run.path, position.step, captureState({ model, optimizer, position }));
-        if (atEpochEnd?.best) {
-          await run.write(FILES.validation, validationLines(atEpochEnd.evaluation, dataset, model.classCount));
-          await markBest(run.path, position.best!);
-        }
-        await pruneCheckpoints(run.path, config.keepCheckpoints, position.best?.step ?? null);
+        await leaveMilestone(run.path, { bytes: captureState({ model, optimizer, position }), position, atEpochEnd }, dataset, config);
         await run.sync();
         await observe({ type: 'checkpoint', step: position.step, epoch: position.epoch, best: atEpochEnd?.best ?? false });
       },
@@ -127,16 +124,6 @@ export function startModel(config: Pick<TrainConfig, 'architecture' | 'recipe' |
   }
 }
 
-/** The best checkpoint's weights are what is served. */
-async function writeBestModel(run: RunDirectory, config: TrainConfig, classes: string[], best: { step: number; accuracy: number }): Promise<void> {
-  const { model } = await readCheckpoint(run.path, best.step);
-  await writeModel(join(run.path, FILES.model), model, {
-    name: run.id, runId: run.id, classes,
-    architecture: config.architecture, head: config.recipe.head, imageSize: config.imageSize, precision: config.precision, recipe: config.recipe.name,
-    normalization: IMAGENET_NORMALIZATION, validAccuracy: best.accuracy, createdAt: new Date().toISOString(),
-  });
-}
-
 export function openConfigured(config: TrainConfig, { onProgress, signal }: Pick<TrainSurroundings, 'onProgress' | 'signal'>): Promise<Dataset> {
   return openDataset(config.data, { split: config.split, validFraction: config.validFraction, seed: config.seed, skipBadImages: config.skipBadImages, ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) });
 }
@@ -153,11 +140,3 @@ const recorder = (run: RunDirectory, { observe }: TrainSurroundings) => async (e
   const dated = await run.append(event);
   observe?.(dated);
 };
-
-/** One validation picture a line: path, label, and what the model gives each class. */
-function validationLines({ indices, probabilities }: Evaluation, dataset: Dataset, classCount: number): string {
-  return Array.from(indices, (index, row) => {
-    const { path, label } = dataset.valid[index]!;
-    return `${JSON.stringify({ path, label, probabilities: Array.from(probabilities.subarray(row * classCount, (row + 1) * classCount), (p) => Number(p.toFixed(6))) })}\n`;
-  }).join('');
-}

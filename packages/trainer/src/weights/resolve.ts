@@ -14,3 +14,8 @@ export async function openWeights(named: string, folder = weightsFolder()): Prom
   if (!bytes) throw new UserError(`The weights ${named} are not here yet. Fetch them: chameleon weights pull ${named}`);
   return { name: isFile ? path : named, tensors: readWeights(bytes, path) };
 }
+
+/** What a run starts from: a state dictionary by path or name, or with `random` none. @throws UserError as `openWeights` does */
+export async function openStartWeights(named: string): Promise<{ name: string; tensors: Map<string, HostTensor> | null }> {
+  return named === 'random' ? { name: 'random weights', tensors: null } : openWeights(named);
+}

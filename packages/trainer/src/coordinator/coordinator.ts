@@ -1,0 +1,422 @@
+import { resolve } from 'node:path';
+import { UserError } from '@chameleon/core';
+import { status } from '@grpc/grpc-js';
+import type { TrainConfig } from '../config.js';
+import type { NewEvent } from '../events.js';
+import { type Ended, Ended_Reason, type Hello, type Heartbeat, type Ready, type Run } from '../generated/chameleon/trainer/v1/trainer.js';
+import { VERSION } from '../machine.js';
+import { type Decision, type MembershipOptions, decide, isExcluded } from '../membership/decide.js';
+import { type Generation, type MembershipEvent, type MembershipState, EMPTY, applyEvent } from '../membership/membership.js';
+import type { RunDirectory } from '../run-directory.js';
+import type { Timing } from '../timing.js';
+import { type FromWorker, PROTOCOL, Refusal, type ToWorker, type WorkerLink } from './protocol.js';
+import { type RunLog, parseFact } from './run-log.js';
+import { type CoordinatorState, writeState } from './state-file.js';
+import { describeRun } from './status.js';
+import { busySeconds } from './straggler.js';
+
+/** A worker that has a stream. */
+export interface Session {
+  readonly hello: Hello;
+  readonly link: WorkerLink;
+  /** `stale`: it still trains in a generation that is over, and was told so. */
+  stage: 'joining' | 'stale' | 'member';
+  ready: Ready | null;
+  heartbeat: Heartbeat | null;
+  /** It said that it leaves, or it may. */
+  polite: boolean;
+}
+
+export interface CoordinatorParts {
+  config: TrainConfig;
+  run: RunDirectory;
+  log: RunLog;
+  classes: string[];
+  stepCount: number;
+  welcome: { configJson: string; configSha256: string; manifestSha256: string; exchange: string };
+  membership: MembershipOptions;
+  timing: Timing;
+  onHeartbeat?: (worker: string, heartbeat: Heartbeat) => void;
+  /** What was known before this process, or null. */
+  recovered: CoordinatorState | null;
+  now?: () => number;
+}
+
+export interface CoordinatorOutcome {
+  path: string;
+  id: string;
+  classes: string[];
+  step: number;
+  reason: 'done' | 'stopped early' | 'interrupted';
+  /** Of the last epoch; NaN when none was finished. */
+  validAccuracy: number;
+}
+
+/** What workers get beside the detection time to come back to a coordinator that was started again. */
+const RETURN_MS = 5_000;
+/** How long a stopped run waits for workers that could leave a checkpoint. */
+const STOP_WAIT_MS = 5_000;
+
+/**
+ * One run, held together: who takes part is decided by `decide`; this does what it says. It knows streams and files, but no
+ * sockets.
+ */
+export class Coordinator {
+  readonly outcome: Promise<CoordinatorOutcome>;
+  readonly sessions = new Map<string, Session>();
+  membership: MembershipState = EMPTY;
+  restarts: number;
+  /** `ended`: all is written down. */
+  state: 'open' | 'stopping' | 'ended' = 'open';
+  detail = '';
+  readonly #startedMs: number;
+  readonly #now: () => number;
+  readonly #watchers = new Set<(run: Run) => void>();
+  readonly #timer: NodeJS.Timeout;
+  #settle!: { resolve: (outcome: CoordinatorOutcome) => void; reject: (error: Error) => void };
+  #concluding = false;
+  #stoppedMs = 0;
+  #tickMs: number;
+  #abandoned = 0;
+
+  constructor(readonly parts: CoordinatorParts) {
+    this.#now = parts.now ?? (() => performance.now());
+    this.#tickMs = this.#startedMs = this.#now();
+    this.restarts = parts.recovered?.restarts ?? 0;
+    if (parts.recovered) this.membership = recoverMembership(parts.recovered, this.#startedMs);
+    this.outcome = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
+    this.outcome.catch(() => undefined);
+    this.#timer = setInterval(() => this.#tick(), Math.max(20, parts.timing.detectionMs / 30));
+  }
+
+  /** Lets a worker in, or throws why not. */
+  connect(hello: Hello, link: WorkerLink): Session {
+    this.#requireFit(hello);
+    const earlier = this.sessions.get(hello.workerId);
+    if (earlier) {
+      if (hello.runId === '') throw new Refusal(status.ALREADY_EXISTS, `A worker called ${hello.workerId} is in this run already. Give this one another name with --id, or wait until the other is gone.`);
+      earlier.link.close(new Refusal(status.ABORTED, 'The same worker came back on another stream.'));
+      this.disconnected(earlier);
+    }
+    const session: Session = { hello, link, stage: 'joining', ready: null, heartbeat: null, polite: false };
+    this.sessions.set(hello.workerId, session);
+    const { welcome, run, timing } = this.parts;
+    link.send({ $case: 'welcome', value: { ...welcome, runId: run.id, runDirectory: resolve(run.path), detectionMs: timing.detectionMs } });
+    return session;
+  }
+
+  receive(session: Session, message: FromWorker): void {
+    if (this.sessions.get(session.hello.workerId) !== session || this.#concluding) return;
+    switch (message.$case) {
+      case 'hello':
+        throw new Refusal(status.INVALID_ARGUMENT, 'A worker says hello once.');
+      case 'ready':
+        this.#receiveReady(session, message.value);
+        break;
+      case 'heartbeat':
+        this.#receiveHeartbeat(session, message.value);
+        break;
+      case 'facts':
+        this.#receiveFacts(session, message.value.generation, message.value.json);
+        break;
+      case 'ended':
+        this.#receiveEnded(session, message.value);
+        break;
+      case 'leaving':
+        this.#receiveLeaving(session, message.value);
+        break;
+      default:
+        message satisfies never;
+    }
+    this.#advance();
+  }
+
+  /** A worker's stream is no more. */
+  disconnected(session: Session): void {
+    const id = session.hello.workerId;
+    if (this.sessions.get(id) !== session) return;
+    this.sessions.delete(id);
+    if (this.#concluding || session.stage !== 'member') return;
+    this.#lose(id, session.polite, `the stream of ${id} broke`);
+    this.#advance();
+  }
+
+  /** Ends the run after the step at hand, with a checkpoint. */
+  stop(reason: string): void {
+    if (this.#concluding || this.state === 'stopping') return;
+    this.state = 'stopping';
+    this.#stoppedMs = this.#now();
+    this.parts.log.append({ type: 'command', command: 'stop', detail: { reason } });
+    if (this.membership.generation) this.#apply({ type: 'ending', kind: 'pause', reason });
+    this.#tellGeneration((number) => ({ $case: 'pause', value: { generation: number, stop: true } }));
+    this.#advance();
+  }
+
+  /** Asks rank 0's generation for a checkpoint after the step at hand. */
+  checkpoint(): void {
+    this.parts.log.append({ type: 'command', command: 'checkpoint', detail: {} });
+    const { generation } = this.membership;
+    if (!generation) throw new Refusal(status.FAILED_PRECONDITION, `Nobody trains at the moment (${this.detail}), so there is no new state to write.`);
+    this.sessions.get(generation.members[0]!)?.link.send({ $case: 'checkpoint', value: { generation: generation.number } });
+  }
+
+  /** Calls back with each change of the run; gives what ends that. */
+  watch(listener: (run: Run) => void): () => void {
+    this.#watchers.add(listener);
+    return () => void this.#watchers.delete(listener);
+  }
+
+  describe(): Run {
+    return describeRun(this, this.#now());
+  }
+
+  /** Forgets all streams at once; for the end of the process. */
+  close(): void {
+    clearInterval(this.#timer);
+    for (const { link } of this.sessions.values()) link.close();
+    this.sessions.clear();
+  }
+
+  #requireFit(hello: Hello): void {
+    const { run, welcome, membership } = this.parts;
+    const refuse = (message: string) => new Refusal(status.FAILED_PRECONDITION, message);
+    if (hello.protocol !== PROTOCOL) throw refuse(`This worker speaks protocol ${hello.protocol}, the coordinator ${PROTOCOL}. Install the same version of Chameleon on both: the coordinator has ${VERSION}.`);
+    if (hello.version !== VERSION) throw refuse(`This worker is Chameleon ${hello.version}, the coordinator ${VERSION}. Install the same version on both.`);
+    if (!/^[\w.:@/-]{1,128}$/.test(hello.workerId)) throw new Refusal(status.INVALID_ARGUMENT, `${JSON.stringify(hello.workerId.slice(0, 140))} can't be a worker's name: use 1 to 128 letters, digits and . : @ / _ -`);
+    if (hello.runId !== '' && hello.runId !== run.id) throw refuse(`This worker belongs to the run ${hello.runId}; this coordinator holds ${run.id}. Start the worker anew.`);
+    if (hello.configSha256 !== '' && hello.configSha256 !== welcome.configSha256) throw refuse(`The configuration of ${run.id} is another than the one that this worker began with. Start the worker anew.`);
+    if (this.#concluding) throw refuse(`The run ${run.id} is over (${this.detail}).`);
+    if (isExcluded(hello.node, this.membership, this.#now(), membership)) throw refuse(`The node ${hello.node} was lost ${this.membership.failures[hello.node]!.length} times of late and is left out. Mend it, and try again in ${Math.ceil(membership.failureWindowMs / 60_000)} minutes.`);
+  }
+
+  #receiveReady(session: Session, ready: Ready): void {
+    const { workerId, generation } = session.hello;
+    session.ready = ready;
+    const current = this.membership.generation;
+    if (generation !== 0 && current?.number === generation && this.membership.members.some(({ id, state }) => id === workerId && state === 'training')) {
+      session.stage = 'member';
+      this.#apply({ type: 'return', id: workerId });
+    } else if (generation !== 0) {
+      session.stage = 'stale';
+      session.link.send({ $case: 'abandon', value: { generation, reason: 'the others went on without this worker' } });
+    } else {
+      this.#join(session, ready);
+    }
+  }
+
+  #join(session: Session, { address, port, seesRunDirectory, position, inMemory }: Ready): void {
+    const { workerId, node } = session.hello;
+    session.stage = 'member';
+    this.#apply({ type: 'join', member: { id: workerId, node, address, port, seesRunDirectory, inMemory, progress: position ?? { step: 0, epoch: 0 } } });
+  }
+
+  #receiveHeartbeat(session: Session, heartbeat: Heartbeat): void {
+    session.heartbeat = heartbeat;
+    this.parts.onHeartbeat?.(session.hello.workerId, heartbeat);
+    session.link.send({ $case: 'heartbeatAck', value: {} });
+    if (session.stage !== 'member') return;
+    const { generation } = this.membership;
+    const rank = generation?.members.indexOf(session.hello.workerId) ?? -1;
+    const busy = busySeconds({ seconds: heartbeat.phaseSeconds });
+    const speed = generation && rank >= 0 && busy > 0 ? Math.max(1, generation.split[rank]!) / busy : null;
+    const progress = heartbeat.generation === generation?.number && heartbeat.position ? { progress: heartbeat.position } : {};
+    this.#apply({ type: 'heard', id: session.hello.workerId, speed, ...progress });
+  }
+
+  /** Facts of a generation that is over count no more: its steps are done again. */
+  #receiveFacts(session: Session, number: number, json: readonly string[]): void {
+    const { generation } = this.membership;
+    if (session.stage !== 'member' || generation?.number !== number) return;
+    const steps = this.parts.log.tell(json, generation.members[0] === session.hello.workerId);
+    if (steps.length > 0) this.#changed();
+  }
+
+  #receiveEnded(session: Session, ended: Ended): void {
+    const { workerId } = session.hello;
+    const progress = ended.position ?? { step: 0, epoch: 0 };
+    if (session.stage === 'stale') return this.#join(session, { ...session.ready!, port: ended.port, position: progress, inMemory: true });
+    this.#receiveFacts(session, ended.generation, ended.recentFactsJson);
+    const { generation } = this.membership;
+    if (generation?.number !== ended.generation) return;
+    if (ended.reason === Ended_Reason.FAILED) return this.#fail(ended.detail);
+    const fault = ended.reason === Ended_Reason.ABANDONED && this.membership.ending?.kind !== 'abandon';
+    if (fault) this.#fault(`${workerId}: ${ended.detail}`);
+    this.#apply({ type: 'ended', id: workerId, generation: ended.generation, progress, port: ended.port, fault, reason: `${workerId} lost the exchange` });
+    const finish = ended.finishJson === '' ? null : parseFact(ended.finishJson);
+    if (finish?.type === 'finish') return this.#finish(finish);
+    // Another rank's vote may end rank 0's step before it hears itself that the pause is the run's end: its checkpoint is left all the same.
+    if (this.state === 'stopping' && ended.reason === Ended_Reason.PAUSED && generation.members[0] === workerId) this.#finish({ type: 'finish', step: progress.step, validAccuracy: Number.NaN, seconds: 0, reason: 'interrupted' });
+  }
+
+  #receiveLeaving(session: Session, { reason, unfit }: { reason: string; unfit: boolean }): void {
+    const { workerId } = session.hello;
+    if (unfit) {
+      this.#fault(`${workerId} can't take part: ${reason}`);
+      this.sessions.delete(workerId);
+      if (session.stage === 'member') this.#lose(workerId, false, `${workerId} failed`);
+      return session.link.close();
+    }
+    session.polite = true;
+    if (session.stage === 'member') return this.#apply({ type: 'leaving', id: workerId });
+    this.#release(session, 'left');
+  }
+
+  #tick(): void {
+    const nowMs = this.#now();
+    // This process itself was held up: nobody could be heard.
+    if (nowMs - this.#tickMs > this.parts.timing.detectionMs / 2) for (const { id } of this.membership.members) this.#apply({ type: 'heard', id });
+    this.#tickMs = nowMs;
+    this.#advance();
+  }
+
+  /** Does what is decided until there is nothing more to do. */
+  #advance(): void {
+    for (let again = true; again && !this.#concluding; ) again = this.#carryOut(decide(this.#now(), this.membership, this.parts.membership));
+  }
+
+  #carryOut(decision: Decision): boolean {
+    switch (decision.do) {
+      case 'nothing':
+        if (this.detail !== decision.reason) {
+          this.detail = decision.reason;
+          this.#changed();
+        }
+        if (this.state === 'stopping' && !this.membership.generation && this.#now() - this.#stoppedMs > STOP_WAIT_MS) this.#finish({ type: 'finish', step: this.parts.log.step, validAccuracy: Number.NaN, seconds: 0, reason: 'interrupted' });
+        return false;
+      case 'drop': {
+        const session = this.sessions.get(decision.id);
+        this.sessions.delete(decision.id);
+        this.#lose(decision.id, false, decision.reason);
+        session?.link.close(new Refusal(status.ABORTED, decision.reason));
+        return true;
+      }
+      case 'release': {
+        const session = this.sessions.get(decision.id);
+        this.#apply({ type: 'gone', id: decision.id, polite: true, reason: `${decision.id} left` });
+        if (session) this.#release(session, 'left');
+        return true;
+      }
+      case 'pause':
+      case 'abandon':
+        this.#apply({ type: 'ending', kind: decision.do, reason: decision.reason });
+        if (decision.do === 'pause') this.#tellGeneration((number) => ({ $case: 'pause', value: { generation: number, stop: false } }));
+        return true;
+      case 'begin':
+        this.#begin(decision.generation);
+        return true;
+      case 'fail':
+        this.#fail(`${decision.reason}.`);
+        return false;
+      default:
+        return decision satisfies never;
+    }
+  }
+
+  /** Writes a generation down, then tells its members. */
+  #begin(generation: Generation): void {
+    const { number, members, split, holder, start, reason } = generation;
+    this.#apply({ type: 'begun', generation });
+    this.#persist();
+    const { log } = this.parts;
+    log.rewind(start);
+    log.append({ type: 'generation', generation: number, step: start.step, epoch: start.epoch, workers: [...members], split: [...split], reason });
+    const ranks = members.map((id) => this.membership.members.find((member) => member.id === id)!);
+    const shared = { number, members: ranks.map(({ id, node, address }) => ({ workerId: id, node, address })), split: [...split], holder, start, meetingHost: ranks[0]!.address, meetingPort: ranks[0]!.port, reason };
+    ranks.forEach(({ id }, rank) => this.sessions.get(id)?.link.send({ $case: 'generation', value: { ...shared, rank } }));
+    if (this.state === 'stopping') {
+      this.#apply({ type: 'ending', kind: 'pause', reason: 'the run is stopped' });
+      this.#tellGeneration(() => ({ $case: 'pause', value: { generation: number, stop: true } }));
+    }
+    this.#changed();
+  }
+
+  #apply(event: MembershipEvent): void {
+    this.membership = applyEvent(this.membership, event, this.#now());
+    const { ending, generation } = this.membership;
+    if (ending?.kind !== 'abandon' || !generation || this.#abandoned === generation.number) return;
+    this.#abandoned = generation.number;
+    this.#tellGeneration((number) => ({ $case: 'abandon', value: { generation: number, reason: ending.reason } }));
+    this.#changed();
+  }
+
+  #lose(id: string, polite: boolean, reason: string): void {
+    if (!polite) {
+      this.restarts++;
+      this.#fault(reason);
+    }
+    this.#apply({ type: 'gone', id, polite, reason });
+    this.#changed();
+  }
+
+  #release(session: Session, reason: string): void {
+    this.sessions.delete(session.hello.workerId);
+    session.link.send({ $case: 'shutdown', value: { reason, failed: false } });
+    session.link.close();
+  }
+
+  /** To those who train in the current generation. */
+  #tellGeneration(message: (number: number) => ToWorker): void {
+    const { generation, members } = this.membership;
+    if (!generation) return;
+    for (const member of members) if (member.state === 'training') this.sessions.get(member.id)?.link.send(message(generation.number));
+  }
+
+  #fault(message: string): void {
+    this.parts.log.append({ type: 'fault', message });
+  }
+
+  #finish(fact: Extract<NewEvent, { type: 'finish' }>): void {
+    if (this.#concluding) return;
+    const seconds = (this.#now() - this.#startedMs) / 1000;
+    this.parts.log.append({ ...fact, seconds });
+    const { run, classes } = this.parts;
+    void this.#conclude(fact.reason, false, () => this.#settle.resolve({ path: run.path, id: run.id, classes, step: fact.step, reason: fact.reason, validAccuracy: fact.validAccuracy }));
+  }
+
+  #fail(reason: string): void {
+    if (this.#concluding) return;
+    this.#fault(reason);
+    void this.#conclude(reason, true, () => this.#settle.reject(new UserError(reason)));
+  }
+
+  /** Once, and only when all is on the disk. */
+  async #conclude(detail: string, failed: boolean, settle: () => void): Promise<void> {
+    this.#concluding = true;
+    this.detail = detail;
+    clearInterval(this.#timer);
+    try {
+      await this.parts.log.flush();
+      this.membership = { ...this.membership, generation: null };
+      this.#persist(!failed && detail !== 'interrupted');
+      this.state = 'ended';
+      this.#changed();
+      for (const { link } of this.sessions.values()) link.send({ $case: 'shutdown', value: { reason: detail, failed } });
+      settle();
+    } catch (error) {
+      this.#settle.reject(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #persist(finished = false): void {
+    const { generation, members, number } = this.membership;
+    const kept = generation && {
+      members: generation.members.map((id) => members.find((member) => member.id === id)!).map(({ id, node, address, port, seesRunDirectory }) => ({ id, node, address, port, seesRunDirectory })),
+      split: [...generation.split], holder: generation.holder, start: generation.start, reason: generation.reason,
+    };
+    writeState(this.parts.run.path, { number, generation: kept, restarts: this.restarts, finished });
+  }
+
+  #changed(): void {
+    if (this.#watchers.size === 0) return;
+    const run = this.describe();
+    for (const listener of this.#watchers) listener(run);
+  }
+}
+
+/** Who was training when the coordinator was lost is counted as training until it is silent for too long. */
+function recoverMembership({ number, generation }: CoordinatorState, nowMs: number): MembershipState {
+  if (!generation) return { ...EMPTY, number };
+  const { members, split, holder, start, reason } = generation;
+  const known = members.map((facts, order) => ({ ...facts, order, progress: start, inMemory: true, state: 'training' as const, lastHeardMs: nowMs + RETURN_MS, waitingSinceMs: nowMs, leaving: false, speed: null }));
+  return { ...EMPTY, number, joins: known.length, members: known, generation: { number, members: members.map(({ id }) => id), split, holder, start, reason } };
+}

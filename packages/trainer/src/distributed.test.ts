@@ -1,0 +1,170 @@
+import { join } from 'node:path';
+import { findRecipe, readSafetensors } from '@chameleon/core';
+import { type Dataset, epochOrder, openDataset, stepCount } from '@chameleon/data';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { newestCheckpoint } from './checkpoint.js';
+import type { TrainConfig } from './config.js';
+import { type CoordinatorOptions, type RunningCoordinator, startCoordinator } from './coordinator/start.js';
+import { type RunEvent, effectiveEvents } from './events.js';
+import { openModel } from './model-bundle.js';
+import { readEvents } from './run-directory.js';
+import { type TestProcess, endProcesses, startCoordinatorProcess, startWorkerProcess, until } from './testing/processes.js';
+import { drawSmallDataset, smallConfig, startEngine, surroundings, temporaryFolder } from './testing/small-run.js';
+import { train } from './train.js';
+import { sampleHash } from './training-step.js';
+import { freePort } from './worker/address.js';
+
+/** Real workers in processes of their own, with the real engine and the real exchange. */
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let dataset: Dataset;
+/** The weights of one machine, without a coordinator. */
+let alone: Promise<Map<string, Float32Array>>;
+beforeAll(async () => {
+  await startEngine();
+  folder = await temporaryFolder();
+  await drawSmallDataset(join(folder.path, 'data'));
+  dataset = await openDataset(join(folder.path, 'data'));
+  alone = train(config(), { out: folder.path, path: join(folder.path, 'alone') }, surroundings()).then(() => lastWeights('alone'));
+  alone.catch(() => undefined);
+});
+afterEach(endProcesses);
+afterAll(() => folder[Symbol.asyncDispose]());
+
+const config = (more: Partial<TrainConfig> = {}): TrainConfig => smallConfig(dataset.root, { recipe: findRecipe('discriminative-bn-eval'), epochs: 10, batchSize: 8, ...more });
+const options = (more: Partial<CoordinatorOptions> = {}): CoordinatorOptions => ({ listen: '127.0.0.1:0', security: { token: 'a token of the tests', tls: null }, minWorkers: 1, maxWorkers: 3, detectionMs: 1_000, joinWindowMs: 10_000, maxFailures: 50, balance: false, exchange: 'gloo', ...more });
+
+interface Running extends AsyncDisposable {
+  running: RunningCoordinator;
+  events: RunEvent[];
+  step(): number;
+  worker(id: string): TestProcess;
+  ranks(): string[];
+}
+
+async function begin(path: string, given: Partial<CoordinatorOptions> = {}, more: Partial<TrainConfig> = {}): Promise<Running> {
+  const events: RunEvent[] = [];
+  const running = await startCoordinator({ config: config(more), out: folder.path, path: join(folder.path, path) }, options(given), { backend: 'libtorch', observe: (event) => events.push(event) });
+  return {
+    running, events,
+    step: () => running.coordinator.parts.log.step,
+    worker: (id) => startWorkerProcess({ coordinator: `127.0.0.1:${running.port}`, id, token: 'a token of the tests' }),
+    ranks: () => [...(running.coordinator.membership.generation?.members ?? [])],
+    [Symbol.asyncDispose]: () => running.close(),
+  };
+}
+
+/** Every picture was counted once an epoch, by what the workers said that they took. */
+async function expectLedger(path: string, { seed, batchSize, epochs } = config()): Promise<RunEvent[]> {
+  const events = await readEvents(join(folder.path, path));
+  const steps = events.filter((event) => event.type === 'step');
+  expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: epochs * stepCount(dataset.train.length, batchSize, false) }, (_, i) => i + 1));
+  for (const { step, epoch, pictures, samples } of steps) {
+    const from = (step - 1 - epoch * stepCount(dataset.train.length, batchSize, false)) * batchSize;
+    const expected = epochOrder(dataset.train.length, seed, epoch).subarray(from, from + batchSize);
+    expect({ step, pictures, samples }).toEqual({ step, pictures: expected.length, samples: expected.reduce((sum, index) => sum + sampleHash(epoch, index), 0) });
+  }
+  expect(events.filter((event) => event.type === 'epoch').map(({ epoch }) => epoch)).toEqual(Array.from({ length: epochs }, (_, i) => i));
+  expect(events.filter((event) => event.type === 'finish')).toMatchObject([{ reason: 'done' }]);
+  return events;
+}
+
+async function lastWeights(path: string): Promise<Map<string, Float32Array>> {
+  const { tensors } = readSafetensors((await newestCheckpoint(join(folder.path, path)))!.bytes.model);
+  return new Map([...tensors].flatMap(([name, { dtype, bytes }]) => (dtype === 'F32' ? [[name, new Float32Array(bytes.slice().buffer)]] : [])));
+}
+
+/** The largest difference of any weight, over all of them. */
+function difference(a: Map<string, Float32Array>, b: Map<string, Float32Array>): number {
+  return Math.max(...[...a].map(([name, values]) => values.reduce((largest, value, i) => Math.max(largest, Math.abs(value - b.get(name)![i]!)), 0)));
+}
+
+/** Sums of other order differ in their last bits, and 30 steps of Adam make the most of it. */
+const TOLERANCE = 2e-3;
+
+describe('one run over several processes', { timeout: 120_000 }, () => {
+  it('has after 30 steps the weights that one machine has, with one, two and three workers', async () => {
+    await Promise.all([1, 2, 3].map(async (count) => {
+      await using run = await begin(`of-${count}`, { maxWorkers: count, });
+      const workers = Array.from({ length: count }, (_, i) => run.worker(`w${i}`));
+      expect(await run.running.outcome).toMatchObject({ reason: 'done', step: 30 });
+      expect(await Promise.all(workers.map(({ ended }) => ended))).toEqual(workers.map(() => 0));
+      await expectLedger(`of-${count}`);
+      (await openModel(join(folder.path, `of-${count}`))).model.dispose();
+    }));
+    for (const path of ['of-1', 'of-2', 'of-3']) expect(difference(await alone, await lastWeights(path)), path).toBeLessThan(TOLERANCE);
+  });
+
+  it('goes on when workers are killed, rank 0 too, takes in others, and ends with the same weights', async () => {
+    await using run = await begin('killed');
+    const workers = new Map(['a', 'b', 'c'].map((id) => [id, run.worker(id)]));
+    await until('step 5', () => run.step() >= 5);
+    workers.get(run.ranks()[0]!)!.kill('SIGKILL');
+    await until('a generation of two', () => run.ranks().length === 2);
+    workers.set('d', run.worker('d'));
+    await until('step 12', () => run.step() >= 12);
+    workers.get(run.ranks()[1]!)!.kill('SIGKILL');
+    expect(await run.running.outcome).toMatchObject({ reason: 'done', step: 30 });
+    const events = await expectLedger('killed');
+    expect(events.filter((event) => event.type === 'fault' && /the stream of \w broke/.test(event.message))).toHaveLength(2);
+    expect(difference(await alone, await lastWeights('killed'))).toBeLessThan(TOLERANCE);
+  });
+
+  it('goes on without a stopped process, and takes it in again when it wakes', async () => {
+    await using run = await begin('stopped', { maxWorkers: 2 }, { epochs: 60 });
+    const [a, b] = [run.worker('a'), run.worker('b')];
+    await until('step 3', () => run.step() >= 3);
+    b.kill('SIGSTOP');
+    await until('one is left', () => run.ranks().join() === 'a');
+    b.kill('SIGCONT');
+    await until('two again', () => run.ranks().length === 2);
+    expect(await run.running.outcome).toMatchObject({ reason: 'done' });
+    expect(await Promise.all([a.ended, b.ended])).toEqual([0, 0]);
+    await expectLedger('stopped', config({ epochs: 60 }));
+  });
+
+  it('lets a worker leave politely: no step is done twice', async () => {
+    await using run = await begin('left', { maxWorkers: 2 });
+    const [a, b] = [run.worker('a'), run.worker('b')];
+    await until('step 4', () => run.step() >= 4);
+    a.kill('SIGTERM');
+    expect(await a.ended).toBe(0);
+    expect(await run.running.outcome).toMatchObject({ reason: 'done' });
+    expect(await b.ended).toBe(0);
+    await expectLedger('left');
+    expect(run.events.filter((event) => event.type === 'fault')).toEqual([]);
+    expect(run.events.filter((event) => event.type === 'step')).toHaveLength(30);
+  });
+
+  it('stops with a checkpoint after the step at hand, and goes on from it', async () => {
+    {
+      await using run = await begin('cut', { maxWorkers: 2 });
+      const workers = ['a', 'b'].map((id) => run.worker(id));
+      await until('step 4', () => run.step() >= 4);
+      run.running.coordinator.stop('the test says so');
+      expect(await run.running.outcome).toMatchObject({ reason: 'interrupted' });
+      expect(await Promise.all(workers.map(({ ended }) => ended))).toEqual([0, 0]);
+    }
+    const path = join(folder.path, 'cut');
+    await using running = await startCoordinator({ resume: path }, options({ maxWorkers: 1 }), { backend: 'libtorch' }).then((one) => Object.assign(one, { [Symbol.asyncDispose]: () => one.close() }));
+    startWorkerProcess({ coordinator: `127.0.0.1:${running.port}`, id: 'later', token: 'a token of the tests' });
+    expect(await running.outcome).toMatchObject({ reason: 'done', step: 30 });
+    await expectLedger('cut');
+    expect(difference(await alone, await lastWeights('cut'))).toBeLessThan(TOLERANCE);
+  });
+
+  it('trains on while its coordinator is killed, and obeys the next one', async () => {
+    const path = join(folder.path, 'orphaned'), listen = `127.0.0.1:${await freePort('127.0.0.1')}`;
+    const given = options({ listen, maxWorkers: 2 });
+    const first = startCoordinatorProcess({ config: config({ epochs: 20 }), out: folder.path, path }, given);
+    const workers = ['a', 'b'].map((id) => startWorkerProcess({ coordinator: listen, id, token: 'a token of the tests' }));
+    await until('step 4', () => first.facts().some((event) => event.type === 'step' && event.step >= 4));
+    first.kill('SIGKILL');
+    await first.ended;
+    const second = startCoordinatorProcess({ resume: path }, given);
+    expect(await second.ended).toBe(0);
+    expect(await Promise.all(workers.map(({ ended }) => ended))).toEqual([0, 0]);
+    const events = await expectLedger('orphaned', config({ epochs: 20 }));
+    expect(effectiveEvents(events).filter((event) => event.type === 'generation')).toHaveLength(1);
+  });
+});

@@ -1,0 +1,93 @@
+import { type Parameter, UserError } from '@chameleon/core';
+import { type TensorInfo, backend, getBackend } from '@tensorflow/tfjs-core';
+import { ExchangeAborted } from './aborted.js';
+import type { Exchange, ExchangeOptions } from './exchange.js';
+import { GradientBuckets } from './gradient-buckets.js';
+
+/** What the libtorch backend brings (tfjs-libtorch, collectives.ts). */
+interface NativeBucket {
+  place(gradient: TensorInfo, place: { offset: number; filter: boolean }): void;
+  take(gradient: TensorInfo, place: { offset: number; filter: boolean }): void;
+  dispose(): void;
+}
+interface NativeGroup {
+  readonly ready: Promise<void>;
+  bucket(length: number, precision: 'float32' | 'bfloat16'): NativeBucket;
+  sumBucket(bucket: NativeBucket): Promise<void>;
+  sumNumbers(values: readonly number[]): Promise<number[]>;
+  broadcast(bytes: Uint8Array | null, root: number): Promise<Uint8Array>;
+  abandon(error: Error): void;
+  close(): Promise<void>;
+}
+interface GroupBackend {
+  openGroup?(options: { rank: number; worldSize: number; host: string; port: number; prefix: string; address: string; timeoutMs: number }): NativeGroup;
+}
+
+/**
+ * The exchange over PyTorch's c10d and Gloo, in the libtorch backend of this thread. Rank 0 keeps c10d's store at the meeting point.
+ * Its port is open on all addresses of that host, for libtorch 1.13 can't be told otherwise; what travels there are addresses alone.
+ */
+export async function openGloo({ rank, worldSize, meeting, address, timeoutMs, signal, wire = 'float32' }: ExchangeOptions): Promise<Exchange> {
+  const reasonGiven = () => new ExchangeAborted(`The exchange was given up: ${textOf(signal.reason)}`, { cause: signal.reason });
+  if (signal.aborted) throw reasonGiven();
+  const where = `rank ${rank} of ${worldSize} at ${meeting.host}:${meeting.port}`;
+  const group = begin({ rank, worldSize, ...meeting, address, timeoutMs });
+  const onAbort = () => group.abandon(reasonGiven());
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await group.ready;
+  } catch (error) {
+    const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The ranks could not meet (${where}): ${textOf(error)}.`, { cause: error });
+    group.abandon(told);
+    throw told;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+  return glooExchange(group, { rank, worldSize, wire, where });
+}
+
+function begin(options: Parameters<NonNullable<GroupBackend['openGroup']>>[0]): NativeGroup {
+  const here = backend() as GroupBackend;
+  if (here.openGroup === undefined) throw new UserError(`The exchange "gloo" needs the libtorch backend, and this process computes with ${getBackend()}. Use --exchange grpc.`);
+  try {
+    return here.openGroup(options);
+  } catch (error) {
+    throw new UserError(`The exchange "gloo" can't be had here: ${textOf(error)}. Until then use --exchange grpc.`, { cause: error });
+  }
+}
+
+function glooExchange(group: NativeGroup, { rank, worldSize, wire, where }: { rank: number; worldSize: number; wire: 'float32' | 'bfloat16'; where: string }): Exchange {
+  const placeOf = ({ layout }: Parameter, offset: number) => ({ offset, filter: layout === 'filter' });
+  const buckets = new GradientBuckets<NativeBucket>(worldSize, {
+    make: (length) => group.bucket(length, wire),
+    place: (bucket, parameter, offset) => bucket.place(parameter.gradient!, placeOf(parameter, offset)),
+    sum: (bucket) => group.sumBucket(bucket),
+    take: (bucket, parameter, offset) => bucket.take(parameter.gradient!, placeOf(parameter, offset)),
+    release: (bucket) => bucket.dispose(),
+  });
+  /** What fails here fails for good: the ranks are no longer at the same place. */
+  const orAborted = async <T>(call: Promise<T>): Promise<T> => {
+    try {
+      return await call;
+    } catch (error) {
+      const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The exchange broke (${where}): ${textOf(error)}`, { cause: error });
+      group.abandon(told);
+      throw told;
+    }
+  };
+  return {
+    rank,
+    worldSize,
+    gradientReady: (parameter) => buckets.ready(parameter),
+    sumGradients: (parameters) => orAborted(buckets.sum(parameters)),
+    sumNumbers: (values) => orAborted(group.sumNumbers(values)),
+    broadcast: (bytes, root) => orAborted(group.broadcast(bytes, root)),
+    abort: (reason) => group.abandon(new ExchangeAborted(`The exchange was given up: ${reason}`)),
+    close: async () => {
+      await group.close();
+      buckets.dispose();
+    },
+  };
+}
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import { findRecipe } from '@chameleon/core';
+import { memory } from '@tensorflow/tfjs-core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { drawSmallDataset, smallConfig, startEngine, surroundings, temporaryFolder } from './testing/small-run.js';
+import { train } from './train.js';
+
+beforeAll(startEngine);
+
+const COUNT_PER_CLASS = 500, BATCH = 4, SIZE = 64;
+/** Steps after which parameters have their gradients and the optimizer its state. */
+const WARM = 20;
+/**
+ * By how much the median of the last 40 steps may lie above that of steps 41 to 80. V8's heap and the threads' cache of
+ * decoded pictures grow by 7 to 8 MB meanwhile and level off later (a run of 1,200 steps ends where its 650th step
+ * stood); one batch of pixels kept a step, 4 x 64 x 64 x 3 floats, would be 24 MB.
+ */
+const RESIDENT_BOUND_BYTES = 16e6;
+
+interface Sample {
+  tensors: number;
+  /** As TF.js counts them, and as the addon's allocator does. */
+  bytes: number;
+  liveBytes: number;
+  residentBytes: number;
+}
+
+function sample(): Sample {
+  const { numTensors, numBytes, liveBytes } = memory() as ReturnType<typeof memory> & { liveBytes: number };
+  return { tensors: numTensors, bytes: numBytes, liveBytes, residentBytes: process.memoryUsage.rss() };
+}
+
+const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+
+describe('memory over 200 steps', () => {
+  it('is flat: the same tensors and bytes after every step, and no growth of the process beyond its own warming up', async () => {
+    await using folder = await temporaryFolder();
+    await drawSmallDataset(join(folder.path, 'data'), COUNT_PER_CLASS);
+    const config = smallConfig(join(folder.path, 'data'), { recipe: findRecipe('from-scratch'), epochs: 1, batchSize: BATCH, imageSize: SIZE });
+    const samples: Sample[] = [];
+    await train(config, { out: folder.path }, surroundings({ observe: (event) => void (event.type === 'step' && samples.push(sample())) }));
+    expect(samples).toHaveLength(200);
+    const ofTensors = samples.slice(WARM).map(({ tensors, bytes, liveBytes }) => ({ tensors, bytes, liveBytes }));
+    expect(new Set(ofTensors.map((each) => JSON.stringify(each)))).toEqual(new Set([JSON.stringify(ofTensors[0])]));
+    const residentBytes = (from: number, to: number) => median(samples.slice(from, to).map((each) => each.residentBytes));
+    expect(residentBytes(160, 200) - residentBytes(40, 80)).toBeLessThan(RESIDENT_BOUND_BYTES);
+  });
+});

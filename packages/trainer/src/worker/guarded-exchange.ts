@@ -1,0 +1,36 @@
+import type { Exchange } from '../exchange/exchange.js';
+
+/** The exchange of a generation failed or was given up: whatever the reason, the state is whole and the generation is over. */
+export class ExchangeBroken extends Error {
+  override readonly name = 'ExchangeBroken';
+}
+
+/** An exchange whose failures can be told from all others, and which does nothing more once it was given up. */
+export function guarded(exchange: Exchange): Exchange {
+  let given: string | null = null;
+  const run = async <T>(act: () => Promise<T>): Promise<T> => {
+    if (given !== null) throw new ExchangeBroken(given);
+    try {
+      return await act();
+    } catch (error) {
+      throw broken(given ?? error);
+    }
+  };
+  return {
+    rank: exchange.rank,
+    worldSize: exchange.worldSize,
+    gradientReady: (parameter) => (given === null ? exchange.gradientReady(parameter) : undefined),
+    sumGradients: (parameters) => run(() => exchange.sumGradients(parameters)),
+    sumNumbers: (values) => run(() => exchange.sumNumbers(values)),
+    broadcast: (bytes, root) => run(() => exchange.broadcast(bytes, root)),
+    abort: (reason) => {
+      given ??= reason;
+      exchange.abort(reason);
+    },
+    close: () => exchange.close(),
+  };
+}
+
+export function broken(cause: unknown): ExchangeBroken {
+  return new ExchangeBroken(cause instanceof Error ? cause.message : String(cause), { cause });
+}
