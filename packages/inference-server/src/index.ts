@@ -1,6 +1,11 @@
 export { type RunningServer, type ServerOptions, type StopOptions, startServer } from './server.js';
 export type { ModelSource } from './models/repository.js';
 export type { EngineChoice, PrecisionChoice } from './compute/messages.js';
-export type { Limits } from './http/limits.js';
-export type { CanaryBounds } from './models/traffic.js';
+export { DEFAULT_LIMITS, type Limits } from './http/limits.js';
+export { type CanaryBounds, DEFAULT_CANARY_BOUNDS } from './models/traffic.js';
 export { type Right, type StoredKey, createKey } from './http/keys.js';
+export { addKey, listKeys, removeKey } from './http/keys-file.js';
+export { LOG_LEVELS, type LogLevel, createLogger } from './logger.js';
+export type { ClassifyAnswer } from './schemas.js';
+export { EXPORT_FORMATS, type ExportFormat, type ExportOptions, PARITY_TOLERANCE, exportModel } from './exports/export-model.js';
+export type { Parity } from './exports/parity.js';

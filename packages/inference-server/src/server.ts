@@ -4,13 +4,15 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { UserError } from '@chameleon/core';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import type { EngineChoice, PrecisionChoice } from './compute/messages.js';
 import { DecodePool } from './decode/decode-pool.js';
 import { createApp } from './http/app.js';
+import { isOrigin } from './http/cors.js';
 import { Gate, readKeys } from './http/keys.js';
 import { DEFAULT_LIMITS, type Limits } from './http/limits.js';
 import { BodyReader } from './http/pictures.js';
+import { createLogger } from './logger.js';
 import { ServerMetrics } from './metrics.js';
 import { ModelRepository, type ModelSource } from './models/repository.js';
 import { type CanaryBounds, DEFAULT_CANARY_BOUNDS } from './models/traffic.js';
@@ -49,7 +51,9 @@ export interface ServerOptions {
   /** The folder that versions may be added from while the server runs. */
   modelsRoot?: string;
   canaryBounds?: Partial<CanaryBounds>;
-  /** By default one line of JSON a request on standard output. */
+  /** Origins (`https://app.example.org`, or `*`) whose pages may ask from a browser; by default none but the server's own. */
+  corsOrigins?: readonly string[];
+  /** By default one line of JSON a request on standard error. */
   logger?: Logger;
 }
 
@@ -72,17 +76,19 @@ export interface RunningServer {
 
 /** Listens at once, and loads the models meanwhile. @throws UserError when the options are wrong or the port is taken */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { host = '127.0.0.1', port = 8080, engine, precision = 'auto', threads = null, maxBatch = 16, maxQueue = 128, maxDelayMs = 5, requestsPerMinute = null, modelsRoot = null } = options;
+  const { host = '127.0.0.1', port = 8080, engine, precision = 'auto', threads = null, maxBatch = 16, maxQueue = 128, maxDelayMs = 5, requestsPerMinute = null, modelsRoot = null, corsOrigins = [] } = options;
   if (options.models.length === 0) throw new UserError('No model was given. Pass a run with --model runs/<id>.', { exitCode: 2 });
+  const wrong = corsOrigins.find((origin) => !isOrigin(origin));
+  if (wrong !== undefined) throw new UserError(`${wrong} is no origin. Write it as browsers do: https://app.example.org, without a path.`, { exitCode: 2 });
   const gate = await openGate(options, host);
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const log = options.logger ?? pino();
+  const log = options.logger ?? createLogger('info');
   const metrics: ServerMetrics = new ServerMetrics(() => repository.queueLengths());
   const repository = new ModelRepository({ compute: { engine, precision, threads, computeTimeoutMs: limits.computeMs }, batcher: { maxBatch, maxQueue, maxDelayMs }, canaryBounds: { ...DEFAULT_CANARY_BOUNDS, ...options.canaryBounds }, modelsRoot, metrics, log, random: Math.random });
   const decoder = new DecodePool({ threads: options.decodeThreads ?? availableParallelism(), timeoutMs: limits.decodeMs });
   const phase: { now: 'starting' | 'serving' | 'draining' } = { now: 'starting' };
   const notReady = () => (phase.now === 'draining' ? 'the server is stopping' : (repository.notReady() ?? (phase.now === 'starting' ? 'models are being loaded' : null)));
-  const app = createApp({ services: { repository, decoder, metrics, maxPixels: limits.pixels }, gate, reader: new BodyReader(limits), limits, log, requestsPerMinute, tls: options.tls !== undefined, notReady, draining: () => phase.now === 'draining' });
+  const app = createApp({ services: { repository, decoder, metrics, maxPixels: limits.pixels }, gate, reader: new BodyReader(limits), limits, log, requestsPerMinute, corsOrigins, tls: options.tls !== undefined, notReady, draining: () => phase.now === 'draining' });
 
   const server = await createHttpServer(options.tls, limits);
   server.on('request', app);

@@ -1,9 +1,10 @@
-import { inference } from '@chameleon/core';
+import { type Classifier, inference } from '@chameleon/core';
 import { preprocess } from '@chameleon/data';
 import { type Tensor, add, concat, max, mean, memory, mul, sum, tensor, tidy } from '@tensorflow/tfjs-core';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { ServedModel } from '../compute/served-model.js';
+import { openClassifier } from '../models/model-folder.js';
 import { explainAnswerSchema } from '../schemas.js';
 import { temporaryFolder, useLibtorch, writeRandomModel } from '../testing/models.js';
 import { drawPicture } from '../testing/pictures.js';
@@ -11,7 +12,7 @@ import { formOf, startTestServer } from '../testing/server.js';
 import { seenRegion } from './explain.js';
 
 /** The class's logit from layer4's output, without any of the code under test. */
-function logitOf({ model }: ServedModel, features: Tensor, classIndex: number): number {
+function logitOf(model: Classifier, features: Tensor, classIndex: number): number {
   return tidy(() => {
     const pooled = model.head === 'deep' ? concat([mean(features, [1, 2]), max(features, [1, 2])], 1) : mean(features, [1, 2]);
     return model.stages.get('fc')!.forward(pooled, inference('float32')).dataSync()[classIndex]!;
@@ -19,17 +20,16 @@ function logitOf({ model }: ServedModel, features: Tensor, classIndex: number): 
 }
 
 /** Grad-CAM by its definition: each channel's mean gradient from differences of the logit when the whole channel is shifted. */
-function byDifferences(served: ServedModel, picture: Float32Array, classIndex: number): number[] {
+function byDifferences(model: Classifier, imageSize: number, picture: Float32Array, classIndex: number): number[] {
   return tidy(() => {
-    const { imageSize } = served.card;
-    const features = served.model.features(tensor(picture, [1, imageSize, imageSize, 3]), inference('float32'));
+    const features = model.features(tensor(picture, [1, imageSize, imageSize, 3]), inference('float32'));
     const channels = features.shape[3]!, step = 0.004;
     const weights = Float32Array.from({ length: channels }, (_, channel) => {
       const shift = new Float32Array(channels);
       shift[channel] = step;
-      const up = logitOf(served, add(features, tensor(shift)), classIndex);
+      const up = logitOf(model, add(features, tensor(shift)), classIndex);
       shift[channel] = -step;
-      return (up - logitOf(served, add(features, tensor(shift)), classIndex)) / (2 * step);
+      return (up - logitOf(model, add(features, tensor(shift)), classIndex)) / (2 * step);
     });
     const heat = [...sum(mul(features, tensor(weights)), 3).dataSync()].map((value) => Math.max(0, value));
     return heat.map((value) => value / Math.max(...heat, 1e-12));
@@ -41,17 +41,18 @@ describe('Grad-CAM', () => {
     await using folder = await temporaryFolder();
     await writeRandomModel(folder.path, { head, imageSize: 96 });
     await useLibtorch();
-    const served = await ServedModel.open(folder.path, 'float32');
+    const served = await ServedModel.open(folder.path, 'float32'), { model } = await openClassifier(folder.path);
     const picture = await preprocess(await drawPicture(4, { width: 200, height: 150 }), 96, served.card.normalization);
     const tensors = memory().numTensors;
     for (const classIndex of [0, 1, 2]) {
       const { heat, probabilities, classIndex: explained } = served.explain(picture, classIndex);
       expect([heat.height, heat.width, explained]).toEqual([3, 3, classIndex]);
       expect([...probabilities].map((p) => p.toFixed(5))).toEqual([...served.predict([picture])].map((p) => p.toFixed(5)));
-      byDifferences(served, picture, classIndex).forEach((value, i) => expect(heat.values[i]).toBeCloseTo(value, 2));
+      byDifferences(model, 96, picture, classIndex).forEach((value, i) => expect(heat.values[i]).toBeCloseTo(value, 2));
     }
     expect(memory().numTensors).toBe(tensors);
     served.dispose();
+    model.dispose();
   });
 
   test('comes over HTTP with the picture\'s classes, as a PNG for the region that the model saw', async () => {

@@ -11,6 +11,7 @@ import { Problem, problemOf } from '../problems.js';
 import { openInferenceRoutes } from '../protocol/routes.js';
 import { addVersionBodySchema, canaryBodySchema, classifyQuerySchema, explainQuerySchema, stableBodySchema } from '../schemas.js';
 import { type AppContext, type Route, askedBy, callerOf, requireReady } from './context.js';
+import { crossOrigin } from './cors.js';
 import type { Caller, Gate, Right } from './keys.js';
 import { pageRoutes } from './pages.js';
 
@@ -80,6 +81,7 @@ export function createApp(given: Omit<AppContext, 'document'>): Express {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], scriptSrc: ["'self'"], styleSrc: ["'self'"], imgSrc: ["'self'", 'data:', 'blob:'], mediaSrc: ['blob:'], connectSrc: ["'self'"], baseUri: ["'none'"], formAction: ["'none'"], frameAncestors: ["'none'"] } },
     strictTransportSecurity: tls,
   }));
+  if (context.corsOrigins.length > 0) app.all([...new Set(ROUTES.filter((route) => route.right !== 'operate').map((route) => route.path))], crossOrigin(context.corsOrigins));
   const limiter = rateLimiter(context.requestsPerMinute);
   for (const { method, path, right, answer } of ROUTES) {
     const guards = right === null ? [] : [(request: Request, response: Response, next: NextFunction) => {

@@ -17,6 +17,8 @@ export interface AppContext {
   /** Requests a minute and key; null: any number. */
   requestsPerMinute: number | null;
   tls: boolean;
+  /** Whose pages may read the answers; `*` stands for all. */
+  corsOrigins: readonly string[];
   /** Why no new requests should come, or null. */
   notReady: () => string | null;
   draining: () => boolean;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ModelCard, UserError, modelCardSchema } from '@chameleon/core';
+import { type Classifier, type ModelCard, UserError, createClassifier, loadStateDict, modelCardSchema, readSafetensors } from '@chameleon/core';
 
 /** A trained model as it lies on the disk. */
 export interface ModelFolder {
@@ -40,4 +40,20 @@ export async function readModelFolder(path: string): Promise<ModelFolder> {
     throw new UserError(`${weightsPath} is not the file that model.json was written for: its digest differs. Copy the folder again.`);
   }
   return { card, weights, weightsPath };
+}
+
+/**
+ * Opens a model folder on the backend in use. The caller disposes the model.
+ * @throws UserError when the folder holds no whole model
+ */
+export async function openClassifier(path: string): Promise<{ model: Classifier; card: ModelCard }> {
+  const { card, weights, weightsPath } = await readModelFolder(path);
+  const model = createClassifier({ architecture: card.architecture, classCount: card.classes.length, head: card.head, seed: 0, bodyIsLoaded: true });
+  try {
+    loadStateDict(model, readSafetensors(weights, weightsPath).tensors, { scope: 'all', name: weightsPath });
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  return { model, card };
 }
