@@ -11,7 +11,8 @@ const mayImport = {
   data: ['core'],
   trainer: ['core', 'data'],
   'inference-server': ['core', 'data'],
-  cli: ['core', 'tfjs-libtorch', 'data', 'trainer', 'inference-server'],
+  dashboard: [],
+  cli: ['core', 'tfjs-libtorch', 'data', 'trainer', 'inference-server', 'dashboard'],
 };
 const packages = Object.keys(mayImport);
 
@@ -47,7 +48,7 @@ export default tseslint.config(
     },
   },
   ...packages.map((name) => ({
-    files: inPackage(name, 'src/**/*.ts'),
+    files: ['ts', 'tsx'].flatMap((ending) => inPackage(name, `src/**/*.${ending}`)),
     rules: { 'no-restricted-imports': ['error', { paths: forbidden(name).map((p) => ({ name: p, message: `packages/${name} may import ${mayImport[name].join(', ') || 'nothing of ours'}.` })) }] },
   })),
   // Tests may also drive the real engine.

@@ -2,7 +2,7 @@
 export const ESSENTIAL = ['libtorch-dev', 'g++'];
 /** libopenblas0-pthread: fast matrix products; libgloo-dev: headers of the exchange between processes; libdnnl-dev: fused convolutions. */
 const WITH_LIBTORCH = ['libtorch-dev', 'libopenblas0-pthread', 'libgloo-dev', 'libdnnl-dev'];
-const REFERENCE = ['python3-torch', 'python3-torchvision'];
+const REFERENCE = ['python3-torch', 'python3-torchvision', 'chromium', 'prometheus'];
 
 /**
  * The names of the packages that are installed, out of /var/lib/dpkg/status. One that was removed or is half there doesn't count.
@@ -23,7 +23,7 @@ export function installedPackages(status) {
  * Which packages apt should install, in the order in which a person would name them.
  * @param {{ installed: Set<string>, compiler: boolean, debianLibtorch: boolean, addon: boolean, reference: boolean, unavailable: string[] }} facts
  *   `compiler`: there is one already; `addon`: one is wanted; `debianLibtorch`: Debian's is the one it is compiled against;
- *   `reference`: PyTorch for the parity tests is wanted; `unavailable`: names that apt doesn't know on this system
+ *   `reference`: what tests compare with is wanted; `unavailable`: names that apt doesn't know on this system
  * @returns {string[]}
  */
 export function missingPackages({ installed, compiler, debianLibtorch, addon, reference, unavailable }) {

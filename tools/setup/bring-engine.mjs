@@ -20,7 +20,7 @@ const APT_PAUSE_MS = 24 * 3_600_000;
  *   save: (state: import('./state.mjs').State) => void
  * }} Context `warn`: lines for standard error; `save`: keeps the state, so that an interruption loses nothing that is done
  * @typedef {{ state: import('./state.mjs').State, libtorch: import('./engine.mjs').Libtorch | null, reasons: string[], reference: boolean }} Engine
- *   `libtorch`: the one that the addon stands for, or null for wasm; `reference`: PyTorch for the parity tests is there
+ *   `libtorch`: the one that the addon stands for, or null for wasm; `reference`: what tests compare with is there
  */
 
 /**
@@ -40,7 +40,7 @@ export async function bringEngine(context, state) {
       continue;
     }
     const reference = missingReference(machine).length === 0;
-    if (options.withReference && !reference) report.note(`PyTorch … can't be installed here (${missingReference(machine).join(', ')}): the parity tests will say that they were left out`);
+    if (options.withReference && !reference) report.note(`what tests compare with … can't be installed here (${missingReference(machine).join(', ')}): those that need it will say that they were left out`);
     if (step.do === 'wasm') return { state: bringWasm(step, machine, context, state), libtorch: null, reasons: step.reasons, reference };
     state = await bringAddon(step.libtorch, machine.compiler, context, state);
     context.save(state);

@@ -6,7 +6,7 @@ Makes a clone ready: npm's packages, libtorch, the addon, the build.
 Run it as often as you like; what is done already costs nothing.
 
   --with-reference   also install Debian's PyTorch and torchvision,
-                     which the parity tests compare with
+                     which tests compare with, Chromium, Prometheus
   --engine ENGINE    auto (default): $LIBTORCH, pip's torch, then
                      Debian's libtorch-dev, else wasm
                      debian: Debian's libtorch-dev alone

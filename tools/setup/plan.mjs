@@ -30,7 +30,7 @@ export function nextStep({ machine, failed, unavailable, engine, reference, canI
   return { do: 'wasm', missing, reasons: choice.engine === 'libtorch' ? [...choice.reasons, 'there is no C++ compiler'] : choice.reasons };
 }
 
-/** The packages for the parity tests that are not there: PyTorch of Debian's, as the tests use it. */
+/** The packages that tests compare with and that are not there: PyTorch of Debian's, a browser, and Prometheus. */
 export function missingReference(machine) {
   return missingPackages({ installed: machine.installed, compiler: true, debianLibtorch: false, addon: false, reference: true, unavailable: [] });
 }
