@@ -1,108 +1,72 @@
-import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { drawDataset } from '@chameleon/data';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Command } from 'commander';
 import { createProgram } from './main.js';
+import { chameleon, temporaryFolder } from './testing/chameleon.js';
 
-const bin = fileURLToPath(new URL('../bin/chameleon.js', import.meta.url));
-let folder: string;
-
-/** Runs the built command as a person does, without a terminal. */
-async function chameleon(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  try {
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [bin, ...args], { cwd: folder, env: { ...process.env, NODE_OPTIONS: '' } });
-    return { code: 0, out: stdout, err: stderr };
-  } catch (error) {
-    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
-    return { code, out: stdout, err: stderr };
-  }
-}
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+const run = (...args: string[]) => chameleon(folder.path, args);
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'chameleon-cli-'));
-  await drawDataset(join(folder, 'photos'), { count: 30, size: 64 });
+  folder = await temporaryFolder();
+  await drawDataset(join(folder.path, 'photos'), { count: 30, size: 64 });
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
+afterAll(() => folder[Symbol.asyncDispose]());
+
+/** The commands that do something: those without commands of their own. */
+const leavesOf = (command: Command): Command[] => (command.commands.length === 0 ? [command] : command.commands.flatMap(leavesOf));
+/** As it is typed after `chameleon`. */
+const nameOf = (command: Command): string => [...(command.parent?.parent ? [nameOf(command.parent)] : []), command.name()].join(' ');
 
 describe('the command line', () => {
-  it('has an example in the help of each command', () => {
-    const leaves = createProgram().commands.flatMap((command) => (command.commands.length > 0 ? command.commands : [command]));
-    for (const command of leaves) {
-      let text = '';
-      command.configureOutput({ writeOut: (part) => (text += part) }).outputHelp();
-      expect(text, command.name()).toMatch(/Examples?:\n\s+chameleon /);
-    }
+  it.each(leavesOf(createProgram()).map((command) => [nameOf(command), command] as const))('has an example in the help of %s', (name, command) => {
+    let text = '';
+    command.configureOutput({ writeOut: (part) => (text += part) }).outputHelp();
+    expect(text.split(/Examples?:\n/)[1]).toMatch(new RegExp(`^  chameleon ${name}\\b`, 'm'));
+    expect(command.description()).toMatch(/^[A-Z].*\.$/s);
   });
 
   it('trains, shows, evaluates and predicts', async () => {
-    const trained = await chameleon('train', '--data', 'photos', '--epochs', '2', '--image-size', '32', '--json');
+    const trained = await run('train', '--data', 'photos', '--epochs', '2', '--image-size', '32', '--json');
     expect(trained.err).toBe('');
     const events = trained.out.trim().split('\n').map((line) => JSON.parse(line) as { type: string });
     expect(events.at(0)?.type).toBe('start');
     expect(events.at(-1)?.type).toBe('finish');
-    expect((await chameleon('runs', 'list')).out).toContain('2/2');
-    expect((await chameleon('runs', 'show', 'last')).out).toContain('discriminative-bn-eval, resnet16w32');
-    const judged = JSON.parse((await chameleon('evaluate', '--model', 'last', '--data', 'photos', '--json')).out) as { pictures: number; top1: number };
+    expect((await run('runs', 'list')).out).toContain('2/2');
+    expect((await run('runs', 'show', 'last')).out).toContain('discriminative-bn-eval, resnet16w32');
+    const judged = JSON.parse((await run('evaluate', '--model', 'last', '--data', 'photos', '--json')).out) as { pictures: number; top1: number };
     expect(judged.pictures).toBe(30);
-    const predicted = await chameleon('predict', 'photos/normal_clothes/0000.jpg', '--json');
+    const predicted = await run('predict', 'photos/normal_clothes/0000.jpg', '--json');
     expect((JSON.parse(predicted.out) as { classes: unknown[] }).classes).toHaveLength(2);
-    const report = (await chameleon('report', 'last', '--to', 'report.html')).out.trim();
-    expect(await readFile(join(folder, report), 'utf8')).toContain('<!doctype html>');
+    const report = (await run('report', 'last', '--to', 'report.html')).out.trim();
+    expect(await readFile(join(folder.path, report), 'utf8')).toContain('<!doctype html>');
   });
 
   it('runs experiments into a table and a report', async () => {
-    const { out, code } = await chameleon('experiments', '--data', 'photos', '--seeds', '2', '--epochs', '1', '--image-size', '32', '--recipes', 'feature-extractor,feature-extractor-bn-eval', '--markdown');
+    const { out, code } = await run('experiments', '--data', 'photos', '--seeds', '2', '--epochs', '1', '--image-size', '32', '--recipes', 'feature-extractor,feature-extractor-bn-eval', '--markdown');
     expect(code).toBe(0);
     expect(out).toMatch(/\| feature-extractor-bn-eval \|/);
-    expect(JSON.parse(await readFile(join(folder, 'runs/experiments/experiments.json'), 'utf8'))).toMatchObject({ rows: [{ accuracies: { length: 2 } }, { accuracies: { length: 2 } }] });
+    const record = JSON.parse(await readFile(join(folder.path, 'runs/experiments/experiments.json'), 'utf8')) as { startedAt: string };
+    expect(record).toMatchObject({ dataset: 'photos', weights: 'embedded', seeds: [0, 1], trainCount: 24, validCount: 6, rows: [{ accuracies: { length: 2 } }, { accuracies: { length: 2 } }] });
+    expect(record).toMatchObject({ command: expect.stringMatching(/--data photos --weights embedded --arch resnet16w32 --epochs 1 .*--image-size 32 .*--seeds 2 --recipes feature-extractor,feature-extractor-bn-eval$/) as string });
+    expect(Date.parse(record.startedAt)).toBeLessThanOrEqual(Date.now());
   });
 
   it('finds a learning rate', async () => {
-    const { out } = await chameleon('lr-find', '--data', 'photos', '--steps', '8', '--image-size', '32', '--json');
+    const { out } = await run('lr-find', '--data', 'photos', '--steps', '8', '--image-size', '32', '--json');
     expect((JSON.parse(out) as { points: unknown[] }).points.length).toBeGreaterThan(3);
   });
 
-  it.each([
-    [['train', '--dato', 'photos'], 2, /Did you mean --data/],
-    [['train'], 2, /--data DIR/],
-    [['train', '--data', 'nowhere'], 1, /nowhere/],
-    [['train', '--data', 'photos', '--recipe', 'discriminativ'], 2, /Did you mean discriminative/],
-    [['train', '--data', 'photos', '--weights', 'resnet34'], 1, /weights pull resnet34/],
-    [['train', '--data', 'photos', '--arch', 'resnet50'], 1, /does not fit|do not fit|fit resnet50/],
-    [['train', '--data', 'photos', '--epochs', 'many'], 2, /not a number/],
-    [['train', '--resume', 'last', '--epochs', '9'], 2, /can't be changed/],
-    [['predict', 'none.jpg', '--model', 'nothing'], 2, /no run called nothing/],
-    [['nonsense'], 2, /unknown command/],
-  ])('%j fails with exit code %i and says why', async (args, code, pattern) => {
-    const result = await chameleon(...args);
-    expect(result.err).toMatch(pattern);
-    expect(result.err).not.toContain('    at ');
-    expect(result.code).toBe(code);
-  });
-
-  it('leaves a checkpoint on Ctrl-C and goes on from it', async () => {
-    const child = execFile(process.execPath, [bin, 'train', '--data', 'photos', '--epochs', '40', '--image-size', '32', '--run-dir', 'cut', '--json'], { cwd: folder, env: { ...process.env, NODE_OPTIONS: '' } });
-    const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
-    await new Promise<void>((resolve) => child.stdout!.on('data', (text: string) => text.includes('"step":3') && resolve()));
-    child.kill('SIGINT');
-    expect(await ended).toBe(130);
-    const resumed = await chameleon('train', '--resume', 'cut', '--json');
-    expect(resumed.code).toBe(0);
-    expect(resumed.out).toContain('"type":"resume"');
-  });
-
   it('reads settings from the environment and from a file, flags first', async () => {
-    await mkdir(join(folder, 'conf'), { recursive: true });
-    await writeFile(join(folder, 'conf', 'run.yaml'), 'data: photos\nepochs: 3\nimageSize: 32\nrecipe: feature-extractor\n');
-    const run = async (environment: Record<string, string>, ...args: string[]) => {
-      const { stdout } = await promisify(execFile)(process.execPath, [bin, 'train', '--config', 'conf/run.yaml', '--json', ...args], { cwd: folder, env: { ...process.env, NODE_OPTIONS: '', ...environment } });
-      return stdout.trim().split('\n').map((line) => JSON.parse(line) as { type: string; epoch: number }).filter((event) => event.type === 'epoch').length;
+    await mkdir(join(folder.path, 'conf'), { recursive: true });
+    await writeFile(join(folder.path, 'conf', 'run.yaml'), 'data: photos\nepochs: 3\nimageSize: 32\nrecipe: feature-extractor\n');
+    const epochs = async (environment: Record<string, string>, ...args: string[]) => {
+      const { out } = await chameleon(folder.path, ['train', '--config', 'conf/run.yaml', '--json', ...args], { environment });
+      return out.trim().split('\n').map((line) => JSON.parse(line) as { type: string }).filter((event) => event.type === 'epoch').length;
     };
-    expect(await run({ CHAMELEON_EPOCHS: '2' })).toBe(2);
-    expect(await run({ CHAMELEON_EPOCHS: '2' }, '--epochs', '1')).toBe(1);
+    expect(await epochs({ CHAMELEON_EPOCHS: '2' })).toBe(2);
+    expect(await epochs({ CHAMELEON_EPOCHS: '2' }, '--epochs', '1')).toBe(1);
   });
 });

@@ -18,7 +18,8 @@ export async function prepareRun(given: Given): Promise<PreparedRun> {
   const file = typeof given['config'] === 'string' ? await readConfigFile(given['config']) : {};
   const data = given['data'] ?? file['data'];
   if (typeof data !== 'string') throw new UserError('Say which pictures to train with: --data DIR, a folder of class folders. `chameleon dataset synth` draws one.', { exitCode: 2 });
-  const named = (given['weights'] ?? file['weights'] ?? 'embedded') as string;
+  const named = given['weights'] ?? file['weights'] ?? 'embedded';
+  if (typeof named !== 'string') throw new UserError('The weights in the configuration are no name and no path. Write one in quotes, or leave it out.', { exitCode: 2 });
   const engine = await startEngine((given['backend'] as BackendName | undefined) ?? 'auto', given['threads'] as number | undefined);
   const weights = await openStartWeights(named);
   const architecture = chooseArchitecture((given['arch'] ?? file['architecture']) as string | undefined, weights);

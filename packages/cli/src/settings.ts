@@ -14,7 +14,7 @@ interface Setting {
   choices?: readonly string[];
 }
 
-const number = (text: string): number => {
+export const number = (text: string): number => {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It is not a number.');
   return value;
@@ -88,7 +88,7 @@ export async function openRecipe(named: string): Promise<Recipe> {
   const text = await readFile(named, 'utf8').catch((error: unknown) => {
     throw new UserError(`The recipe ${named} can't be read (${(error as NodeJS.ErrnoException).code ?? String(error)}).`, { exitCode: 2, cause: error });
   });
-  const parsed = recipeSchema.safeParse(parse(text));
+  const parsed = recipeSchema.safeParse(parseYaml(text, `The recipe ${named}`));
   if (parsed.success) return parsed.data;
   throw new UserError(`The recipe ${named} is wrong. ${parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`).join('; ')}.`, { exitCode: 2 });
 }
@@ -119,7 +119,18 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw new UserError(`The configuration ${path} can't be read (${(error as NodeJS.ErrnoException).code ?? String(error)}).`, { exitCode: 2, cause: error });
   });
-  const parsed: unknown = parse(text);
-  if (typeof parsed !== 'object' || parsed === null) throw new UserError(`The configuration ${path} is not a list of settings.`, { exitCode: 2 });
-  return ('config' in parsed ? parsed.config : parsed) as Record<string, unknown>;
+  const parsed = parseYaml(text, `The configuration ${path}`);
+  const settings = isSettings(parsed) && 'config' in parsed ? parsed['config'] : parsed;
+  if (!isSettings(settings)) throw new UserError(`The configuration ${path} is not a list of settings, such as epochs: 4.`, { exitCode: 2 });
+  return settings;
+}
+
+const isSettings = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function parseYaml(text: string, what: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new UserError(`${what} is not YAML: ${(error as Error).message.split('\n')[0]!.replace(/[:.]$/, '')}.`, { exitCode: 2, cause: error });
+  }
 }

@@ -1,9 +1,8 @@
 import { examineBackends } from '@chameleon/core';
 import { VERSION, describeMachine, listWeights } from '@chameleon/trainer';
 import type { Command } from 'commander';
-import colors from 'picocolors';
 import { backendCandidates } from '../engine.js';
-import { print, printJson } from '../output.js';
+import { colorsOf, print, printJson } from '../output.js';
 import type { Given } from '../settings.js';
 
 export function addDoctor(program: Command): void {
@@ -18,10 +17,11 @@ export function addDoctor(program: Command): void {
       if (given['json'] === true) return printJson(findings);
       print(`Chameleon ${VERSION}, Node ${process.versions.node}`);
       print(Object.entries(findings.machine).map(([name, value]) => `${name}: ${value}`).join(', '));
+      const { green, red } = colorsOf(process.stdout);
       const best = backends.find((backend) => backend.available);
       print('');
       for (const { name, available, reason, remedy } of backends) {
-        print(`${available ? colors.green('yes') : colors.red('no ')}  ${name.padEnd(11)}${available ? (name === best?.name ? 'is used' : 'is there') : `${reason}\n                ${remedy}`}`);
+        print(`${available ? green('yes') : red('no ')}  ${name.padEnd(11)}${available ? (name === best?.name ? 'is used' : 'is there') : `${reason}\n                ${remedy}`}`);
       }
       const pulled = findings.weights.filter((row) => row.state !== 'to be pulled').map((row) => row.name);
       print(`\nWeights at hand: ${pulled.join(', ') || 'none'}; \`chameleon weights list\` shows the rest.`);

@@ -17,13 +17,15 @@ export function addEvaluate(program: Command): void {
     .option('--weights <name>', 'a state dictionary instead: a file or a name')
     .option('--arch <name>', 'the architecture of --weights (default: what they are of)')
     .option('--image-size <px>', 'side of the pictures (default: the model\'s, else 224)', integer)
+    .option('--resize <px>', 'what the shorter side becomes before the centre crop (default: 256 / 224 of --image-size)', integer)
     .option('--predictions <file>', 'write what was said of each picture, a line of JSON each')
     .option('--out <folder>', 'where run directories are', 'runs')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', `
 Examples:
   chameleon evaluate --model last --data photos
-  chameleon evaluate --weights resnet50.pth --arch resnet50 --data imagenet/val`)
+  chameleon evaluate --weights resnet50.pth --arch resnet50 --data imagenet/val
+  chameleon evaluate --weights small.safetensors --data thumbnails --image-size 64 --resize 64`)
     .action((given: Given) => runEvaluate(given));
 }
 
@@ -33,9 +35,11 @@ async function runEvaluate(given: Given): Promise<void> {
   const { model, classCount, imageSize: ownSize } = await openJudged(given);
   const precision = resolvePrecision((given['precision'] as Precision | undefined) ?? 'auto', engine.backend);
   const imageSize = (given['imageSize'] as number | undefined) ?? ownSize;
+  const shorterSide = given['resize'] as number | undefined;
+  if (shorterSide !== undefined && shorterSide < imageSize) throw new UserError(`--resize ${shorterSide} leaves less than the ${imageSize} px that are cut out. Give at least ${imageSize}, or a smaller --image-size.`, { exitCode: 2 });
   const dataset = await openForJudging(given['data'] as string, { signal: stop.signal });
   if (dataset.classes.length !== classCount) throw new UserError(`The model tells ${classCount} classes apart, ${dataset.root} has ${dataset.classes.length}.`);
-  await using loader = new PictureLoader(dataset, { imageSize });
+  await using loader = new PictureLoader(dataset, { imageSize, ...(shorterSide === undefined ? {} : { shorterSide }) });
   const progress = new Progress(process.stderr.isTTY && given['json'] !== true);
   try {
     const result = await evaluate(model, loader, { precision, imageSize, signal: stop.signal, onProgress: (done) => progress.update('pictures', done, dataset.valid.length) });

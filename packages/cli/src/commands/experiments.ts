@@ -1,7 +1,10 @@
-import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { UserError, findRecipe } from '@chameleon/core';
-import { type ExperimentRow, type ExperimentsRecord, VERSION, articleRecipes, describeMachine, experimentsTable, markdownTable, openConfigured, renderExperimentsReport, runExperiments, writeWhole } from '@chameleon/trainer';
+import type { Dataset } from '@chameleon/data';
+import { type ExperimentRow, type ExperimentRun, type ExperimentsRecord, type TrainConfig, VERSION, articleRecipes, describeMachine, experimentsTable, markdownTable, openConfigured, renderExperimentsReport, runExperiments, writeWhole } from '@chameleon/trainer';
 import { type Command } from 'commander';
+import { experimentsCommand } from '../experiments-command.js';
 import { interruption } from '../interruption.js';
 import { Progress, print, printJson, remark, table } from '../output.js';
 import { prepareRun } from '../prepare-run.js';
@@ -24,6 +27,7 @@ Example:
 
 async function runAll(given: Given): Promise<void> {
   using stop = interruption();
+  const startedAt = new Date().toISOString();
   const seedCount = given['seeds'] as number;
   if (seedCount < 1) throw new UserError('--seeds must be at least 1.', { exitCode: 2 });
   const { config, engine, weights } = await prepareRun({ ...given, recipe: 'feature-extractor', seed: 0 });
@@ -32,41 +36,63 @@ async function runAll(given: Given): Promise<void> {
   const dataset = await openConfigured(config, { signal: stop.signal });
   const json = given['json'] === true;
   if (!json) remark(`computing with ${engine.description}: ${recipes.length} recipes, ${seedCount} seeds, ${dataset.train.length} pictures to train with, ${dataset.valid.length} to judge by`);
-  const rows = new Map<string, ExperimentRow>(recipes.map(({ name }) => [name, { recipe: name, accuracies: [], seconds: [] }]));
-  const progress = new Progress(process.stderr.isTTY && !json);
-  let done = 0;
-  progress.update('runs', 0, recipes.length * seedCount, recipes[0]!.name);
-  for await (const run of runExperiments({ base: { ...config, recipe: findRecipe('feature-extractor') }, recipes, seeds: Array.from({ length: seedCount }, (_, i) => i) }, dataset, weights, { signal: stop.signal })) {
-    const row = rows.get(run.recipe)!;
-    row.accuracies.push(run.accuracy);
-    row.seconds.push(run.seconds);
-    if (json) printJson({ type: 'run', ...run });
-    else if (!process.stderr.isTTY) remark(`${run.recipe}, seed ${run.seed}: ${run.accuracy.toFixed(4)} after ${run.seconds.toFixed(0)} s`);
-    progress.update('runs', ++done, recipes.length * seedCount, run.recipe);
-  }
-  progress.clear();
-  await conclude(given, recordOf(given, { config, backend: engine.description, dataset, rows: [...rows.values()] }), json);
+  const seeds = Array.from({ length: seedCount }, (_, i) => i);
+  const rows = recipes.map(({ name }): ExperimentRow => ({ recipe: name, ...(weights.tensors === null ? { weights: 'random' } : {}), accuracies: [], seconds: [] }));
+  const interrupted = await fill(rows, runExperiments({ base: { ...config, recipe: findRecipe('feature-extractor') }, recipes, seeds }, dataset, weights, { signal: stop.signal }), { runCount: recipes.length * seedCount, json, signal: stop.signal });
+  const whole = rows.filter((row) => row.accuracies.length > 0);
+  if (interrupted) process.exitCode = 130;
+  if (interrupted && !json) remark(`Interrupted after ${whole.reduce((sum, row) => sum + row.accuracies.length, 0)} of ${recipes.length * seedCount} runs; what they gave is kept.`);
+  if (whole.length > 0) await conclude(given, recordOf(given, { config, backend: engine.description, dataset, rows: whole, seeds, startedAt }), json);
 }
 
-function recordOf(given: Given, { config, backend, dataset, rows }: { config: Awaited<ReturnType<typeof prepareRun>>['config']; backend: string; dataset: { root: string; train: unknown[]; valid: unknown[] }; rows: ExperimentRow[] }): ExperimentsRecord {
-  const name = dataset.root.split('/').filter(Boolean).at(-1)!;
+/** Trains the runs one after the other and puts each into its row. @returns whether it was interrupted before the last */
+async function fill(rows: readonly ExperimentRow[], runs: AsyncIterable<ExperimentRun>, { runCount, json, signal }: { runCount: number; json: boolean; signal: AbortSignal }): Promise<boolean> {
+  const progress = new Progress(process.stderr.isTTY && !json);
+  let done = 0;
+  progress.update('runs', 0, runCount, rows[0]!.recipe);
+  try {
+    for await (const run of runs) {
+      const row = rows.find(({ recipe }) => recipe === run.recipe)!;
+      row.accuracies.push(run.accuracy);
+      row.seconds.push(run.seconds);
+      if (json) printJson({ type: 'run', ...run });
+      else if (!process.stderr.isTTY) remark(`${run.recipe}, seed ${run.seed}: ${run.accuracy.toFixed(4)} after ${run.seconds.toFixed(0)} s`);
+      progress.update('runs', ++done, runCount, run.recipe);
+    }
+    return false;
+  } catch (error) {
+    if (signal.aborted) return true;
+    throw error;
+  } finally {
+    progress.clear();
+  }
+}
+
+interface Facts { config: TrainConfig; backend: string; dataset: Dataset; rows: ExperimentRow[]; seeds: number[]; startedAt: string }
+
+function recordOf(given: Given, { config, backend, dataset, rows, seeds, startedAt }: Facts): ExperimentsRecord {
+  const name = basename(dataset.root);
   return {
     title: `Recipes on ${name}`,
     architecture: config.architecture,
-    dataset: `${name}: ${dataset.train.length} pictures to train with, ${dataset.valid.length} to judge by`,
+    dataset: name,
+    ...(config.weights === 'random' ? {} : { weights: basename(config.weights) }),
+    seeds,
+    trainCount: dataset.train.length,
+    validCount: dataset.valid.length,
     epochs: config.epochs,
     batchSize: config.batchSize,
     imageSize: config.imageSize,
     precision: config.precision,
     rows,
-    command: `chameleon experiments --data ${name} --weights ${config.weights.split('/').at(-1)!} --image-size ${config.imageSize} --epochs ${config.epochs} --batch-size ${config.batchSize} --precision ${config.precision} --seeds ${given['seeds'] as number}`,
+    command: experimentsCommand(config, given),
     machine: describeMachine(),
     versions: { chameleon: VERSION, backend, node: process.versions.node },
+    startedAt,
   };
 }
 
 async function conclude(given: Given, record: ExperimentsRecord, json: boolean): Promise<void> {
-  const { mkdir } = await import('node:fs/promises');
   const out = given['out'] as string;
   await mkdir(out, { recursive: true });
   const report = join(out, 'experiments.html');

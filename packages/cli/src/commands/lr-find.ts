@@ -4,14 +4,14 @@ import type { Command } from 'commander';
 import { interruption } from '../interruption.js';
 import { Progress, print, printJson, table } from '../output.js';
 import { prepareRun } from '../prepare-run.js';
-import { ENGINE_SETTINGS, type Given, RUN_SETTINGS, integer, withSettings } from '../settings.js';
+import { ENGINE_SETTINGS, type Given, RUN_SETTINGS, integer, number, withSettings } from '../settings.js';
 
 export function addLrFind(program: Command): void {
   withSettings(program.command('lr-find'), [...RUN_SETTINGS, ...ENGINE_SETTINGS])
     .description('Raise the learning rate step by step until the loss explodes, and say which rates suit.')
     .option('--config <file>', 'a run.yaml; flags and environment win over it')
-    .option('--from <x>', 'first rate', Number, 1e-6)
-    .option('--to <x>', 'last rate', Number, 1)
+    .option('--from <x>', 'first rate', number, 1e-6)
+    .option('--to <x>', 'last rate', number, 1)
     .option('--steps <n>', 'steps between them', integer, 80)
     .option('--json', 'print the curve as JSON')
     .addHelpText('after', `

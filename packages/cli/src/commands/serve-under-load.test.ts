@@ -1,0 +1,112 @@
+import type { ChildProcess } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { Agent, createServer, request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { drawDataset } from '@chameleon/data';
+import autocannon from 'autocannon';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startServe, writeRandomModel } from '../testing/served-model.js';
+
+/** What a rollout does to clients that never stop asking: real processes, autocannon in front of them. */
+
+let folder: string, picture: Buffer;
+const children: ChildProcess[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'chameleon-load-'));
+  await mkdir(join(folder, 'models'));
+  await writeRandomModel(join(folder, 'models/first'));
+  await writeRandomModel(join(folder, 'models/second'), { seed: 2 });
+  await drawDataset(join(folder, 'photos'), { count: 2, size: 64 });
+  picture = await readFile(join(folder, 'photos/normal_clothes/0000.jpg'));
+});
+afterAll(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function serve(...args: string[]) {
+  const served = await startServe(folder, ['./models/first', '--port', '0', '--log-level', 'error', '--decode-threads', '1', '--threads', '1', ...args]);
+  children.push(served.child);
+  return served;
+}
+
+/** Asks without a pause until `stop` is called; then every answer is counted. */
+function clients(url: string): { stop: () => Promise<autocannon.Result>; answered: () => number } {
+  let answered = 0, cannon: autocannon.Instance;
+  const done = new Promise<autocannon.Result>((resolve, reject) => {
+    cannon = autocannon({ url: `${url}/v1/classify`, method: 'POST', headers: { 'content-type': 'image/jpeg' }, body: picture, connections: 6, duration: 120, timeout: 30 }, (error, result) => (error ? reject(error as Error) : resolve(result)));
+    cannon.on('response', () => answered++);
+  });
+  return {
+    answered: () => answered,
+    stop: () => {
+      cannon.stop();
+      return done;
+    },
+  };
+}
+
+const put = async (url: string, body: object): Promise<void> => {
+  const response = await fetch(url, { method: url.endsWith('/versions') ? 'POST' : 'PUT', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+  expect(response.ok).toBe(true);
+};
+
+/** A load balancer: each request goes to the first server that said "ready" when it was last asked, every 20 ms. */
+async function balance(urls: readonly string[]): Promise<{ url: string } & AsyncDisposable> {
+  const isReady = urls.map(() => true), agent = new Agent({ keepAlive: false });
+  const probe = setInterval(() => urls.forEach((url, i) => void fetch(`${url}/readyz`).then(({ ok }) => (isReady[i] = ok), () => (isReady[i] = false))), 20);
+  const server = createServer((incoming, response) => {
+    const target = new URL(incoming.url!, urls[isReady.indexOf(true)]);
+    const forwarded = httpRequest(target, { method: incoming.method!, headers: incoming.headers, agent }, (answer) => {
+      response.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(response);
+    });
+    forwarded.on('error', () => response.writeHead(502).end());
+    incoming.pipe(forwarded);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    [Symbol.asyncDispose]: async () => {
+      clearInterval(probe);
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+describe('under load', () => {
+  it('a new version is loaded, made stable and taken back without one failed request', async () => {
+    const { child, url, exited } = await serve('--models-root', 'models');
+    const { stop, answered } = clients(url);
+    await put(`${url}/v1/models/clothes/versions`, { path: 'second', version: 'new' });
+    for (const version of ['new', '1', 'new']) {
+      await put(`${url}/v1/models/clothes/labels/stable`, { version });
+      const before = answered();
+      await expect.poll(answered, { timeout: 20_000 }).toBeGreaterThan(before + 10);
+    }
+    const { errors, timeouts, non2xx } = await stop();
+    expect({ errors, timeouts, non2xx }).toEqual({ errors: 0, timeouts: 0, non2xx: 0 });
+    expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/chameleon_predictions_total\{model="clothes",version="new",class="\w+"\} \d+/);
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+  });
+
+  it('SIGTERM takes a server out of a rollout without one failed request', async () => {
+    const [old, fresh] = await Promise.all([serve('--notice-ms', '500'), serve()]);
+    await using balancer = await balance([old.url, fresh.url]);
+    const { stop, answered } = clients(balancer.url);
+    await expect.poll(answered, { timeout: 20_000 }).toBeGreaterThan(20);
+    old.child.kill('SIGTERM');
+    expect(await old.exited).toBe(0);
+    const before = answered();
+    await expect.poll(answered, { timeout: 20_000 }).toBeGreaterThan(before + 20);
+    const { errors, timeouts, non2xx } = await stop();
+    expect({ errors, timeouts, non2xx }).toEqual({ errors: 0, timeouts: 0, non2xx: 0 });
+    fresh.child.kill('SIGTERM');
+    expect(await fresh.exited).toBe(0);
+  });
+});

@@ -1,0 +1,95 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { type BackendName, UserError } from '@chameleon/core';
+import { RunMetrics, type WorkerWatcher, runWorker, serveMetrics } from '@chameleon/trainer';
+import type { Command } from 'commander';
+import { atLeastOne, readMetrics, readSecurity, withMetrics, withSecurity } from '../distributed-settings.js';
+import { remark } from '../output.js';
+import type { Given } from '../settings.js';
+import { engineFor } from './serve.js';
+
+export function addWorker(program: Command): void {
+  withMetrics(withSecurity(program.command('worker'), 'client'))
+    .description('Take part in a run that a coordinator holds together: join it, train, leave.')
+    .option('--coordinator <address>', 'host:port (default: CHAMELEON_COORDINATOR, or MASTER_ADDR and MASTER_PORT)')
+    .option('--id <name>', "names this worker among the run's (default: made of the machine's name)")
+    .option('--node <name>', "what fails together with it (default: the machine's name, and LOCAL_RANK)")
+    .option('--data <folder>', "where the pictures lie here, if not where the coordinator has them")
+    .option('--address <ip>', "this machine's address for the others (default: the one that routes to the coordinator)")
+    .option('--backend <name>', 'what computes (default: the best that loads)', 'auto')
+    .option('--threads <n>', 'threads that compute (default: the cores)', atLeastOne)
+    .option('--loader-threads <n>', 'threads that decode pictures', atLeastOne, 2)
+    .option('--patience <s>', 'seconds to wait for a coordinator that does not answer', atLeastOne, 30)
+    .option('--attached', 'leave when standard input ends: for whoever starts workers')
+    .addHelpText('after', `
+Example:
+  chameleon worker --coordinator 10.0.0.5:50051`)
+    .action((given: Given) => work(given));
+}
+
+async function work(given: Given): Promise<void> {
+  const leave = new AbortController();
+  const onSignal = () => {
+    if (leave.signal.aborted) process.exit(130);
+    remark('Leaving after this step; once more to leave at once.');
+    leave.abort(new Error('interrupted'));
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  if (given['attached'] === true) process.stdin.on('end', () => leave.abort(new Error('whoever started this worker is gone'))).on('error', () => undefined).resume();
+  const place = placeOf(given, process.env);
+  const metrics = workerMetrics(place.id);
+  const where = readMetrics(given);
+  await using served = where ? await serveMetrics(metrics, where.port, where.host) : null;
+  if (served) remark(`metrics at ${served.url}`);
+  const engine = await engineFor(given['backend'] as BackendName | 'auto');
+  try {
+    const { reason, failed } = await runWorker({
+      ...place,
+      watcher: metrics,
+      security: await readSecurity(given),
+      engine,
+      threads: (given['threads'] as number | undefined) ?? null,
+      loaderThreads: given['loaderThreads'] as number,
+      ...(given['data'] ? { data: given['data'] as string } : {}),
+      ...(given['address'] ? { address: given['address'] as string } : {}),
+      patienceMs: (given['patience'] as number) * 1000,
+      signal: leave.signal,
+      log: remark,
+    });
+    remark(`done: ${reason}`);
+    if (failed) process.exitCode = 1;
+  } catch (error) {
+    if (leave.signal.aborted && !(error instanceof UserError)) return;
+    throw error;
+  } finally {
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+    process.stdin.destroy();
+    // An exchange that hangs in native code must not keep the process.
+    setTimeout(() => process.exit(), 3_000).unref();
+  }
+}
+
+/** A worker's metrics: empty until it knows its run. */
+function workerMetrics(worker: string): WorkerWatcher & Pick<RunMetrics, 'expose'> {
+  let metrics = new RunMetrics({ run: '', worker: null });
+  return {
+    joined: (run) => void (metrics = new RunMetrics({ run, worker: null })),
+    fact: (fact) => metrics.observe(fact),
+    heartbeat: (heartbeat) => metrics.observeWorker(worker, heartbeat),
+    expose: () => metrics.expose(),
+  };
+}
+
+/** Who and where a worker is: flags first, then what torchrun, Slurm and JobSet set. */
+export function placeOf(given: Given, environment: NodeJS.ProcessEnv): { coordinator: string; id: string; node: string } {
+  const { MASTER_ADDR: address, MASTER_PORT: port, LOCAL_RANK, SLURM_LOCALID, CHAMELEON_COORDINATOR } = environment;
+  const coordinator = (given['coordinator'] as string | undefined) ?? CHAMELEON_COORDINATOR ?? (address && port ? `${address}:${port}` : undefined);
+  if (coordinator === undefined) throw new UserError('Say where the coordinator is: --coordinator host:port.', { exitCode: 2 });
+  const local = LOCAL_RANK ?? SLURM_LOCALID;
+  const place = local === undefined ? hostname() : `${hostname()}/${local}`;
+  return {
+    coordinator,
+    node: (given['node'] as string | undefined) ?? place,
+    id: (given['id'] as string | undefined) ?? `${place}-${randomBytes(2).toString('hex')}`,
+  };
+}

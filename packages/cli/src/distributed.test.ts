@@ -1,0 +1,83 @@
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { drawDataset } from '@chameleon/data';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { placeOf } from './commands/worker.js';
+
+const bin = fileURLToPath(new URL('../bin/chameleon.js', import.meta.url));
+const env = { ...process.env, NODE_OPTIONS: '', CHAMELEON_JOIN_TOKEN: '' };
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'chameleon-workers-'));
+  await drawDataset(join(folder, 'photos'), { count: 30, size: 64 });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Started {
+  /** Lines of its output; those of a run's facts parsed. */
+  facts: { type: string; step?: number; address?: string; metrics?: string; workers?: string[] }[];
+  ended: Promise<number | null>;
+  interrupt(): void;
+}
+
+function chameleon(...args: string[]): Started {
+  const child = spawn(process.execPath, [bin, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'ignore'] });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const facts: Started['facts'] = [];
+  createInterface({ input: child.stdout }).on('line', (line) => line.startsWith('{') && facts.push(JSON.parse(line) as Started['facts'][number]));
+  return { facts, ended: new Promise((resolve) => child.once('exit', resolve)), interrupt: () => void child.kill('SIGINT') };
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  for (let i = 0; !isSo(); i++) {
+    if (i > 6_000) throw new Error('it never came to this');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+describe('train --workers', { timeout: 120_000 }, () => {
+  it('leaves a checkpoint on Ctrl-C, goes on from it, and leaves what a run of one machine leaves', async () => {
+    const cut = chameleon('train', '--data', 'photos', '--epochs', '6', '--image-size', '32', '--run-dir', 'run', '--workers', '2', '--json');
+    await until(() => cut.facts.some((fact) => fact.type === 'step' && fact.step! >= 2));
+    cut.interrupt();
+    expect(await cut.ended).toBe(130);
+    expect(cut.facts.find((fact) => fact.type === 'generation')!.workers!.toSorted()).toEqual(['worker-0', 'worker-1']);
+    const resumed = chameleon('train', '--resume', 'run', '--workers', '2', '--json');
+    expect(await resumed.ended).toBe(0);
+    expect(resumed.facts.at(-1)).toMatchObject({ type: 'finish', step: 12 });
+    expect(await readdir(join(folder, 'run'))).toEqual(expect.arrayContaining(['checkpoints', 'events.jsonl', 'manifest.json', 'model', 'report.html', 'run.yaml', 'validation.jsonl']));
+  });
+});
+
+describe('a coordinator, workers and those who watch', { timeout: 120_000 }, () => {
+  it('are started by hand, shown, and stopped', async () => {
+    const coordinator = chameleon('coordinator', '--data', 'photos', '--epochs', '200', '--image-size', '32', '--run-dir', 'by-hand', '--listen', '127.0.0.1:0', '--max-workers', '1', '--metrics-port', '0', '--json');
+    await until(() => coordinator.facts.some((fact) => fact.type === 'listening'));
+    const { address } = coordinator.facts.find((fact) => fact.type === 'listening')!;
+    const worker = chameleon('worker', '--coordinator', address!, '--id', 'only', '--threads', '1');
+    await until(() => coordinator.facts.some((fact) => fact.type === 'step'));
+    const ask = async (...args: string[]) => JSON.parse((await promisify(execFile)(process.execPath, [bin, 'runs', ...args, '--coordinator', address!, '--json'], { cwd: folder, env })).stdout) as unknown;
+    expect(await ask('list')).toMatchObject([{ runId: 'by-hand', state: 'training', workers: [{ workerId: 'only', rank: 0 }] }]);
+    const { metrics } = coordinator.facts.find((fact) => fact.type === 'listening')!;
+    expect(await (await fetch(metrics!)).text()).toMatch(/chameleon_train_samples_total\{run="by-hand",worker="only"\} [1-9]/);
+    expect(await ask('checkpoint')).toMatchObject({ state: 'training' });
+    expect(await ask('stop')).toMatchObject({ runId: 'by-hand' });
+    expect(await coordinator.ended).toBe(130);
+    expect(await worker.ended).toBe(0);
+    expect(coordinator.facts.at(-1)).toMatchObject({ type: 'finish', reason: 'interrupted' });
+  });
+});
+
+describe('a worker’s place', () => {
+  it('is what flags say, else what launchers set', () => {
+    expect(placeOf({ coordinator: 'h:1', id: 'me', node: 'here' }, {})).toEqual({ coordinator: 'h:1', id: 'me', node: 'here' });
+    expect(placeOf({}, { MASTER_ADDR: '10.0.0.1', MASTER_PORT: '29500', LOCAL_RANK: '3' })).toMatchObject({ coordinator: '10.0.0.1:29500', node: expect.stringMatching(/\/3$/) as string });
+    expect(placeOf({}, { CHAMELEON_COORDINATOR: 'c:1', MASTER_ADDR: 'x', MASTER_PORT: '2', SLURM_LOCALID: '1' })).toMatchObject({ coordinator: 'c:1', node: expect.stringMatching(/\/1$/) as string });
+    expect(() => placeOf({}, {})).toThrow(/--coordinator/);
+  });
+});

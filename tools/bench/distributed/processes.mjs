@@ -1,0 +1,46 @@
+import { fork } from 'node:child_process';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+
+/** A process of this folder's that does what it is asked, one call at a time. With a core, it and its threads stay on it. */
+export async function startProcess(file, { core, args = [] } = {}) {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  const pinned = core === undefined ? {} : { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] };
+  const child = fork(path, args, { execArgv: [], ...pinned, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const ended = new Promise((_, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) => reject(new Error(`${file} ended with ${code ?? signal}`)));
+  });
+  ended.catch(() => undefined);
+  const answer = () => new Promise((resolve, reject) => child.once('message', ({ value, error }) => (error === undefined ? resolve(value) : reject(new Error(error)))));
+  await Promise.race([answer(), ended]);
+  return {
+    call(name, options = {}) {
+      const answered = Promise.race([answer(), ended]);
+      child.send({ name, options });
+      return answered;
+    },
+    stop: () => child.kill('SIGKILL'),
+  };
+}
+
+/** Serves the calls of a process's parent. */
+export function serveCalls(calls) {
+  process.on('message', async ({ name, options }) => {
+    try {
+      process.send({ value: await calls[name](options) });
+    } catch (error) {
+      process.send({ error: error.stack });
+    }
+  });
+  process.on('disconnect', () => process.exit());
+  process.send({ value: 'ready' });
+}
+
+export const freePort = () => new Promise((resolve, reject) => {
+  const server = createServer().once('error', reject);
+  server.listen(0, '127.0.0.1', () => {
+    const { port } = server.address();
+    server.close(() => resolve(port));
+  });
+});

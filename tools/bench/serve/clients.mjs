@@ -1,0 +1,48 @@
+import { Agent, request } from 'node:http';
+
+const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
+
+/** Sends a picture. @returns {Promise<{ status: number, ms: number, body: any }>} ms from request to the answer's last byte */
+export function sendOne(url, picture) {
+  return new Promise((resolve, reject) => {
+    const startMs = performance.now();
+    const sent = request(`${url}/v1/classify`, { method: 'POST', agent, headers: { 'Content-Type': 'image/jpeg', 'Content-Length': picture.length } }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (part) => (text += part)).on('end', () => resolve({ status: response.statusCode, ms: performance.now() - startMs, body: response.statusCode === 200 ? JSON.parse(text) : text })).on('error', reject);
+    });
+    sent.on('error', reject);
+    sent.end(picture);
+  });
+}
+
+/** Clients that each send the next picture when the last is answered, for a time or a number of requests. Throws when one is not answered with 200. */
+export async function closedLoop(url, pictures, { clients, seconds = Infinity, requests = Infinity }) {
+  const startMs = performance.now(), endMs = startMs + 1000 * seconds;
+  let sent = 0, answered = 0;
+  await Promise.all(Array.from({ length: clients }, async () => {
+    while (sent < requests && performance.now() < endMs) {
+      const { status, body } = await sendOne(url, pictures[sent++ % pictures.length]);
+      if (status !== 200) throw new Error(`${url} answered ${status}: ${body}`);
+      answered++;
+    }
+  }));
+  return { answered, perSecond: (1000 * answered) / (performance.now() - startMs) };
+}
+
+/** Sends at a fixed rate, whether or not answers come. What gets no answer counts as status 0. */
+export async function openLoop(url, pictures, { perSecond, seconds }) {
+  const statuses = {}, acceptedMs = [], under = [];
+  const startMs = performance.now();
+  for (let sent = 0; sent < perSecond * seconds; ) {
+    const due = Math.min(perSecond * seconds, ((performance.now() - startMs) / 1000) * perSecond);
+    for (; sent < due; sent++) {
+      under.push(sendOne(url, pictures[sent % pictures.length]).catch(() => ({ status: 0, ms: 0 })).then(({ status, ms }) => {
+        statuses[status] = (statuses[status] ?? 0) + 1;
+        if (status === 200) acceptedMs.push(ms);
+      }));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  await Promise.all(under);
+  return { statuses, acceptedMs };
+}

@@ -1,0 +1,31 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { CHAMELEON } from './processes.mjs';
+
+const CLASS_COUNT = 1000;
+
+/** ResNet34 with weights from a seed as a model folder, and the same exported to ONNX. */
+export async function writeResNet34(folder, imageSize) {
+  await import('@chameleon/tfjs-libtorch');
+  const { setBackend, ready } = await import('@tensorflow/tfjs-core');
+  const { createClassifier, stateDictOf, writeSafetensors } = await import('@chameleon/core');
+  const { IMAGENET_NORMALIZATION } = await import('@chameleon/data');
+  if (!(await setBackend('libtorch'))) throw new Error('libtorch is not to be had: run `node tools/setup.mjs`.');
+  await ready();
+  const model = createClassifier({ architecture: 'resnet34', classCount: CLASS_COUNT, head: 'linear', seed: 1 });
+  const weights = writeSafetensors(stateDictOf(model));
+  model.dispose();
+  const at = join(folder, 'resnet34');
+  await mkdir(at, { recursive: true });
+  await writeFile(join(at, 'model.safetensors'), weights);
+  await writeFile(join(at, 'model.json'), JSON.stringify({
+    formatVersion: 1, name: 'resnet34', architecture: 'resnet34', head: 'linear', classes: Array.from({ length: CLASS_COUNT }, (_, i) => `class-${i}`), imageSize, normalization: IMAGENET_NORMALIZATION, precision: 'float32',
+    recipe: 'none', validAccuracy: null, runId: 'bench', createdAt: new Date().toISOString(), weightsSha256: createHash('sha256').update(weights).digest('hex'),
+  }));
+  const onnx = join(folder, 'onnx');
+  await promisify(execFile)(process.execPath, [CHAMELEON, 'export', at, '--to', 'onnx', '--into', onnx]);
+  return { folder: at, onnx: join(onnx, 'model.onnx') };
+}
