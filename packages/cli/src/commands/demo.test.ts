@@ -37,7 +37,7 @@ it('goes on serving where that was asked for, until it is told to stop', async (
   const picture = await readFile(join(folder, 'demo/unseen/normal_clothes/0001.jpg'));
   expect((await fetch(`${url}/v1/classify`, { method: 'POST', headers: { 'Content-Type': 'image/jpeg' }, body: picture })).status).toBe(200);
   const dashboard = /(http\S+) to watch run and server/.exec(out())![1]!;
-  expect(await (await fetch(`${dashboard}/api/runs`)).text()).toContain('discriminative-bn-eval');
+  expect(await (await fetch(`${dashboard}/api/runs`)).text()).toContain('-discriminative-');
   child.kill('SIGTERM');
   expect(await exited).toBe(0);
 });
