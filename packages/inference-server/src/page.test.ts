@@ -139,12 +139,14 @@ describe.skipIf(!hasChromium)(`the page (needs ${CHROMIUM})`, () => {
       const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Enter')]);
       await chooser.setFiles(picture);
       await answered(page);
+      // The heat map, and the switch for it, come after the classes.
+      await page.locator('#heat').waitFor({ state: 'visible' });
       await page.keyboard.press('Tab');
       expect(await focused()).toBe('camera');
       await page.keyboard.press('Tab');
       expect(await focused()).toBe('show-heat');
       await page.keyboard.press('Space');
-      expect(await page.locator('#heat').isHidden()).toBe(true);
+      await page.locator('#heat').waitFor({ state: 'hidden' });
     });
   });
 

@@ -41,7 +41,7 @@ export interface ServerOptions {
   maxQueue?: number;
   /** ms that a picture waits for company while the engine is idle, at most: 5. */
   maxDelayMs?: number;
-  /** Threads that an operator of the engine may use; by default the engine's own choice. */
+  /** Threads that an operator of the engine may use: one a core. */
   threads?: number;
   /** Threads that decode: one a core. */
   decodeThreads?: number;
@@ -76,7 +76,7 @@ export interface RunningServer {
 
 /** Listens at once, and loads the models meanwhile. @throws UserError when the options are wrong or the port is taken */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { host = '127.0.0.1', port = 8080, engine, precision = 'auto', threads = null, maxBatch = 16, maxQueue = 128, maxDelayMs = 5, requestsPerMinute = null, modelsRoot = null, corsOrigins = [] } = options;
+  const { host = '127.0.0.1', port = 8080, engine, precision = 'auto', threads = availableParallelism(), maxBatch = 16, maxQueue = 128, maxDelayMs = 5, requestsPerMinute = null, modelsRoot = null, corsOrigins = [] } = options;
   if (options.models.length === 0) throw new UserError('No model was given. Pass a run with --model runs/<id>.', { exitCode: 2 });
   const wrong = corsOrigins.find((origin) => !isOrigin(origin));
   if (wrong !== undefined) throw new UserError(`${wrong} is no origin. Write it as browsers do: https://app.example.org, without a path.`, { exitCode: 2 });

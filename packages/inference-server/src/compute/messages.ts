@@ -16,8 +16,8 @@ export interface ComputeSetup {
   /** Holds model.json and model.safetensors. */
   folder: string;
   precision: PrecisionChoice;
-  /** Threads that an operator may use; null leaves the backend's own choice. */
-  threads: number | null;
+  /** Threads that an operator may use. */
+  threads: number;
   /** Batch sizes that are computed once before the model counts as ready. */
   warmUpSizes: readonly number[];
 }

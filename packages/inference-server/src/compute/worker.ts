@@ -13,7 +13,7 @@ async function open({ engine, folder, precision, threads, warmUpSizes }: Compute
   const module = (await import(engine.module)) as { setThreads?: (count: number) => void };
   if (!(await setBackend(engine.backend))) throw new UserError(`The backend ${engine.backend} does not start. \`chameleon doctor\` says why.`);
   await ready();
-  if (threads !== null) module.setThreads?.(threads);
+  module.setThreads?.(threads);
   const model = await ServedModel.open(folder, precision);
   const { imageSize } = model.card;
   for (const size of warmUpSizes) model.predict(Array.from({ length: size }, () => new Float32Array(imageSize * imageSize * 3)));
