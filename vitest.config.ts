@@ -12,5 +12,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     passWithNoTests: false,
+    // Some tests start browsers, servers and workers: on a busy machine one may lose a race. The summary says which were tried again.
+    retry: 1,
   },
 });
