@@ -57,7 +57,7 @@ export interface Addon {
 }
 
 /** c10::ScalarType and c10::MemoryFormat, as the schemas take them. */
-export const INT64 = 4, INT32 = 3, FLOAT32 = 6, BOOL = 11, BFLOAT16 = 15;
+export const INT64 = 4, INT32 = 3, FLOAT32 = 6, COMPLEX64 = 9, BOOL = 11, BFLOAT16 = 15;
 export const CHANNELS_LAST = 2;
 
 let loaded: Addon | undefined;

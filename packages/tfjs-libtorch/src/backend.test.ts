@@ -31,14 +31,13 @@ describe('what went wrong', () => {
     expect(() => x.dataSync()).toThrow('disposed');
   });
 
-  it('refuses string and complex tensors, and says where to keep them', () => {
-    expect(() => tf.tensor1d(['a', 'b'])).toThrow('the libtorch backend holds float32, int32 and bool tensors; string is not among them');
-    expect(() => tf.tidy(() => tf.cast(tf.ones([2]), 'complex64'))).toThrow(/complex64|Complex/);
+  it('refuses string tensors, and says where to keep them', () => {
+    expect(() => tf.tensor1d(['a', 'b'])).toThrow('the libtorch backend holds float32, int32, bool and complex64 tensors; string is not among them');
   });
 
   it('names a kernel that the backend lacks', () => {
     tf.tidy(() => {
-      expect(() => kernel('FFT', { input: tf.zeros([1, 2]) })).toThrow("Kernel 'FFT' not registered for backend 'libtorch'");
+      expect(() => kernel('StringSplit', { input: tf.zeros([1, 2]) })).toThrow("Kernel 'StringSplit' not registered for backend 'libtorch'");
     });
   });
 

@@ -1,5 +1,5 @@
 import { DataStorage, type DataType, KernelBackend, type TensorInfo, engine } from '@tensorflow/tfjs-core';
-import { type GroupOptions, type Handle, type HostValues, addon } from './addon.js';
+import { type GroupOptions, type Handle, type HostValues, addon, callOperator } from './addon.js';
 import { ProcessGroup } from './collectives.js';
 
 type DataId = TensorInfo['dataId'];
@@ -39,16 +39,17 @@ export class LibtorchBackend extends KernelBackend {
 
   override write(values: Values, shape: number[], dtype: DataType): DataId {
     const dataId = {};
-    this.#data.set(dataId, { handle: addon().fromData(hostValues(values, dtype), shape), references: 1 });
+    this.#data.set(dataId, { handle: made(values, shape, dtype), references: 1 });
     return dataId;
   }
 
   override move(dataId: DataId, values: Values, shape: number[], dtype: DataType, references: number): void {
-    this.#data.set(dataId, { handle: addon().fromData(hostValues(values, dtype), shape), references });
+    this.#data.set(dataId, { handle: made(values, shape, dtype), references });
   }
 
   override readSync(dataId: DataId): HostValues {
-    return addon().read(this.#entry(dataId).handle);
+    const { handle } = this.#entry(dataId);
+    return addon().scalarType(handle) === 'ComplexFloat' ? readComplex(handle) : addon().read(handle);
   }
 
   override async read(dataId: DataId): Promise<HostValues> {
@@ -110,6 +111,26 @@ export class LibtorchBackend extends KernelBackend {
   }
 }
 
+/** A tensor of libtorch from the host's values. Complex numbers come, and go, as pairs of their real and imaginary parts. */
+function made(values: Values, shape: number[], dtype: DataType): Handle {
+  if (dtype !== 'complex64') return addon().fromData(hostValues(values, dtype), shape);
+  const pairs = addon().fromData(hostValues(values, 'float32'), [...shape, 2]);
+  try {
+    return callOperator('aten::view_as_complex', [pairs]) as Handle;
+  } finally {
+    addon().release(pairs);
+  }
+}
+
+function readComplex(handle: Handle): HostValues {
+  const pairs = callOperator('aten::view_as_real', [handle]) as Handle;
+  try {
+    return addon().read(pairs);
+  } finally {
+    addon().release(pairs);
+  }
+}
+
 /** Values as the addon takes them: bool in bytes, int32, float32. */
 function hostValues(values: Values, dtype: DataType): HostValues {
   switch (dtype) {
@@ -120,6 +141,6 @@ function hostValues(values: Values, dtype: DataType): HostValues {
     case 'bool':
       return values instanceof Uint8Array ? values : Uint8Array.from(values as ArrayLike<number>);
     default:
-      throw new Error(`the libtorch backend holds float32, int32 and bool tensors; ${dtype} is not among them. Keep such tensors on the cpu backend.`);
+      throw new Error(`the libtorch backend holds float32, int32, bool and complex64 tensors; ${dtype} is not among them. Keep such tensors on the cpu backend.`);
   }
 }

@@ -5,15 +5,19 @@ import { BACKEND_NAME } from './kernel.js';
 import { registerActivations } from './kernels/activation.js';
 import { registerBatchNorm } from './kernels/batch-norm.js';
 import { registerBinary } from './kernels/binary.js';
+import { registerComplex } from './kernels/complex.js';
 import { registerConvolution } from './kernels/convolution.js';
 import { registerCreation } from './kernels/creation.js';
 import { registerGather } from './kernels/gather.js';
+import { registerHostKernels } from './kernels/host.js';
+import { registerLocalResponse } from './kernels/local-response.js';
 import { registerMatMul } from './kernels/matmul.js';
 import { registerPooling } from './kernels/pooling.js';
 import { registerPreparedConvolution } from './kernels/prepared-convolution.js';
 import { registerRanges } from './kernels/ranges.js';
 import { registerReductions } from './kernels/reduce.js';
 import { registerResize } from './kernels/resize.js';
+import { registerSampling } from './kernels/sampling.js';
 import { registerScans } from './kernels/scan.js';
 import { registerShapes } from './kernels/shape.js';
 import { registerSpace } from './kernels/space.js';
@@ -21,10 +25,12 @@ import { registerStridedSlice } from './kernels/strided-slice.js';
 import { registerTopK } from './kernels/top-k.js';
 import { registerTraining } from './kernels/training.js';
 import { registerUnary } from './kernels/unary.js';
+import { registerVolume } from './kernels/volume.js';
 
 const families = [
   registerUnary, registerBinary, registerActivations, registerReductions, registerScans, registerShapes, registerStridedSlice, registerSpace, registerCreation, registerRanges,
-  registerGather, registerTopK, registerMatMul, registerConvolution, registerPooling, registerBatchNorm, registerResize, registerTraining,
+  registerGather, registerTopK, registerMatMul, registerConvolution, registerPooling, registerBatchNorm, registerResize, registerTraining, registerComplex, registerVolume,
+  registerSampling, registerLocalResponse, registerHostKernels,
 ];
 for (const register of families) register();
 registerBackend(BACKEND_NAME, () => {

@@ -1,5 +1,5 @@
 import { type Attribute, type DataType, type NamedAttrMap, type TensorInfo, registerKernel } from '@tensorflow/tfjs-core';
-import { BOOL, FLOAT32, type Handle, type HostValues, INT32, addon, callOperator } from './addon.js';
+import { BOOL, COMPLEX64, FLOAT32, type Handle, type HostValues, INT32, addon, callOperator } from './addon.js';
 import type { LibtorchBackend } from './backend.js';
 
 export const BACKEND_NAME = 'libtorch';
@@ -102,8 +102,10 @@ export function scalarType(dtype: DataType): number {
       return INT32;
     case 'bool':
       return BOOL;
+    case 'complex64':
+      return COMPLEX64;
     default:
-      throw new Error(`libtorch tensors are float32, int32 or bool, not ${dtype}`);
+      throw new Error(`libtorch tensors are float32, int32, bool or complex64, not ${dtype}`);
   }
 }
 

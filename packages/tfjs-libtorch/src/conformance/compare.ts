@@ -59,7 +59,7 @@ function judge({ kernel, what, tolerance }: ConformanceCase, got: Outcome[] | st
     if (mine.shape.join() !== shape.join()) return row(Infinity, `result ${i} has the shape [${mine.shape.join(', ')}], not [${shape.join(', ')}]`);
     for (let j = 0; j < values.length; j++) {
       const error = errorOf(mine.values[j]!, values[j]!);
-      if (!(error <= (dtype === 'float32' ? tolerance : 0))) return row(error, `result ${i} is ${mine.values[j]} at ${j}, not ${values[j]}`);
+      if (!(error <= (dtype === 'float32' || dtype === 'complex64' ? tolerance : 0))) return row(error, `result ${i} is ${mine.values[j]} at ${j}, not ${values[j]}`);
       largest = Math.max(largest, error);
     }
   }

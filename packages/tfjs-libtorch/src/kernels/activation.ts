@@ -1,5 +1,5 @@
 import { type KernelScope, defineKernel } from '../kernel.js';
-import type { Handle } from '../addon.js';
+import { FLOAT32, type Handle } from '../addon.js';
 
 export type Activation = 'linear' | 'relu' | 'relu6' | 'elu' | 'leakyrelu' | 'prelu' | 'sigmoid';
 
@@ -35,7 +35,10 @@ export function registerActivations(): void {
   defineKernel('Relu6', (scope, { x }) => scope.output(activate(scope, scope.handle(x!), 'relu6'), x!.dtype, x!.shape));
   defineKernel('Elu', (scope, { x }) => scope.output(activate(scope, scope.handle(x!), 'elu'), x!.dtype, x!.shape));
   defineKernel('Selu', (scope, { x }) => scope.output(scope.aten('aten::selu', scope.handle(x!)), x!.dtype, x!.shape));
-  defineKernel<{ alpha: number }>('LeakyRelu', (scope, { x }, { alpha }) => scope.output(activate(scope, scope.handle(x!), 'leakyrelu', { alpha }), x!.dtype, x!.shape));
+  defineKernel<{ alpha: number }>('LeakyRelu', (scope, { x }, { alpha }) => {
+    const values = x!.dtype === 'float32' ? scope.handle(x!) : scope.aten('aten::to.dtype', scope.handle(x!), FLOAT32);
+    return scope.output(activate(scope, values, 'leakyrelu', { alpha }), 'float32', x!.shape);
+  });
   defineKernel('Prelu', (scope, { x, alpha }) => scope.output(activate(scope, scope.handle(x!), 'prelu', { slope: scope.handle(alpha!) }), 'float32', x!.shape));
   // The gradient of elu by its output.
   defineKernel('EluGrad', (scope, { dy, y }) => scope.output(scope.aten('aten::elu_backward', scope.handle(dy!), 1, 1, 1, true, scope.handle(y!)), 'float32', y!.shape));

@@ -1,4 +1,13 @@
-import { defineKernel, nchw, nhwc } from '../kernel.js';
+import type { Handle } from '../addon.js';
+import { type Inputs, type KernelScope, defineKernel, nchw, nhwc } from '../kernel.js';
+
+/** Statistics that are not one number a channel broadcast as any tensors do. */
+function composed(scope: KernelScope, { x, scale, offset, mean, variance }: Inputs, epsilon: number): Handle {
+  const inverse = scope.aten('aten::rsqrt', scope.aten('aten::add.Scalar', scope.handle(variance!), epsilon));
+  const y = scope.aten('aten::mul.Tensor', scope.aten('aten::sub.Tensor', scope.handle(x!), scope.handle(mean!)), inverse);
+  const scaled = scale ? scope.aten('aten::mul.Tensor', y, scope.handle(scale)) : y;
+  return offset ? scope.aten('aten::add.Tensor', scaled, scope.handle(offset)) : scaled;
+}
 
 interface BatchNormAttrs { training: boolean; momentum: number; epsilon: number }
 interface BatchNormBackwardAttrs { training: boolean; epsilon: number; needsInput: boolean; needsParameters: boolean }
@@ -37,6 +46,7 @@ export function registerBatchNorm(): void {
   // TF.js's own, for inference: statistics are given.
   defineKernel<{ varianceEpsilon: number }>('FusedBatchNorm', (scope, { x, scale, offset, mean, variance }, { varianceEpsilon }) => {
     const rank = x!.shape.length;
+    if (mean!.shape.length > 1) return scope.output(composed(scope, { x: x!, mean: mean!, variance: variance!, ...(scale && { scale }), ...(offset && { offset }) }, varianceEpsilon), 'float32', x!.shape);
     const optional = (t: typeof x) => (t ? scope.handle(t) : null);
     const [y] = scope.atenAll('aten::native_batch_norm', channelsFirst(scope, scope.handle(x!), rank), optional(scale), optional(offset), scope.handle(mean!), scope.handle(variance!), false, 0, varianceEpsilon);
     return scope.output(channelsLast(scope, y!, rank), 'float32', x!.shape);

@@ -14,13 +14,27 @@ interface ConvAttrs {
 interface FusedAttrs { activation: Activation; leakyreluAlpha?: number }
 type Shape4D = [number, number, number, number];
 
-interface Geometry extends Walk { dilations: number[]; groups: number; outShape: number[] }
+interface Geometry extends Walk { dilations: number[]; groups: number; outShape: number[]; first: boolean }
 
-/** `depthwise`: each channel has filters of its own, [height, width, channels, filters a channel]. */
+/** `depthwise`: each channel has filters of its own, [height, width, channels, filters a channel]. `first`: channels come before height and width. */
 function geometry(inputShape: number[], filterShape: number[], attrs: ConvAttrs, depthwise: boolean): Geometry {
-  if (attrs.dataFormat === 'NCHW') throw new Error('convolutions of the libtorch backend take NHWC tensors');
-  const info = backend_util.computeConv2DInfo(inputShape as Shape4D, filterShape as Shape4D, attrs.strides, attrs.dilations ?? 1, attrs.pad, attrs.dimRoundingMode, depthwise);
-  return { ...walkOf(info), dilations: [info.dilationHeight, info.dilationWidth], groups: depthwise ? filterShape[2]! : 1, outShape: info.outShape };
+  const first = attrs.dataFormat === 'NCHW';
+  if (first && depthwise) throw new Error('depthwise convolutions take NHWC tensors');
+  const info = backend_util.computeConv2DInfo(inputShape as Shape4D, filterShape as Shape4D, attrs.strides, attrs.dilations ?? 1, attrs.pad, attrs.dimRoundingMode, depthwise, first ? 'channelsFirst' : 'channelsLast');
+  return { ...walkOf(info), dilations: [info.dilationHeight, info.dilationWidth], groups: depthwise ? filterShape[2]! : 1, outShape: info.outShape, first };
+}
+
+/** A tensor of TF.js's in the order of ATen's, NCHW, and back. */
+const toChannelsFirst = (scope: KernelScope, x: Handle, { first }: Geometry): Handle => (first ? x : nchw(scope, x));
+const fromChannelsFirst = (scope: KernelScope, y: Handle, { first }: Geometry): Handle => (first ? y : nhwc(scope, y));
+
+/** A value for each channel (or for each place) as it broadcasts over a result. */
+function perChannel(scope: KernelScope, t: TensorInfo, { first }: Geometry): Handle {
+  return first && t.shape.length === 1 ? scope.aten('aten::reshape', scope.handle(t), [-1, 1, 1]) : scope.handle(t);
+}
+
+function checkGradient(dy: TensorInfo, g: Geometry): void {
+  if (dy.shape.join() !== g.outShape.join()) throw new Error(`the gradient is of shape [${dy.shape.join(', ')}], but the convolution's result of [${g.outShape.join(', ')}]`);
 }
 
 /**
@@ -42,14 +56,14 @@ function shapeOnly(scope: KernelScope, shape: number[], like: Handle): Handle {
   return scope.aten('aten::empty.memory_format', shape, addon().scalarType(like) === 'BFloat16' ? BFLOAT16 : FLOAT32, null, null, null, CHANNELS_LAST);
 }
 
-/** x in NHWC → y in NHWC. ATen 1.13 can't lay out a batch of no pictures. */
-function convolve(scope: KernelScope, x: TensorInfo, filter: TensorInfo, bias: TensorInfo | undefined, attrs: ConvAttrs, depthwise: boolean): Handle {
-  const g = geometry(x.shape, filter.shape, attrs, depthwise);
-  if (x.shape[0] === 0) return scope.aten('aten::zeros', g.outShape, FLOAT32);
-  const input = padded(scope, nchw(scope, scope.handle(x)), g, 0);
+/** x → y in the same order of axes. ATen 1.13 can't lay out a batch of no pictures, nor a window that is larger than they are. */
+function convolve(scope: KernelScope, x: TensorInfo, filter: TensorInfo, bias: TensorInfo | undefined, g: Geometry, depthwise: boolean): Handle {
+  if (g.outShape.includes(0)) return scope.aten('aten::zeros', g.outShape, FLOAT32);
+  const input = padded(scope, toChannelsFirst(scope, scope.handle(x), g), g, 0);
   const joined = bias !== undefined && bias.shape.length <= 1 && bias.shape[0] === (depthwise ? filter.shape[2]! * filter.shape[3]! : filter.shape[3]) && addon().scalarType(input) !== 'BFloat16';
   const y = scope.aten('aten::convolution', input, filterOf(scope, filter, input, depthwise), joined ? scope.handle(bias) : null, g.strides, g.padding, g.dilations, false, [0, 0], g.groups);
-  return bias === undefined || joined ? nhwc(scope, y) : scope.aten('aten::add.Tensor', nhwc(scope, y), scope.handle(bias));
+  const z = fromChannelsFirst(scope, y, g);
+  return bias === undefined || joined ? z : scope.aten('aten::add.Tensor', z, perChannel(scope, bias, g));
 }
 
 /** The gradients of a convolution share one operator; the mask says which are computed. */
@@ -58,20 +72,22 @@ function backward(scope: KernelScope, dy: Handle, x: Handle, filter: Handle, g: 
 }
 
 function inputGradient(scope: KernelScope, dy: TensorInfo, filter: TensorInfo, inputShape: number[], attrs: ConvAttrs, depthwise: boolean): TensorInfo {
-  if (inputShape[0] === 0) return scope.output(scope.aten('aten::zeros', inputShape, FLOAT32));
+  if (dy.shape.includes(0)) return scope.output(scope.aten('aten::zeros', inputShape, FLOAT32));
   const g = geometry(inputShape, filter.shape, attrs, depthwise);
-  const gradient = nchw(scope, scope.handle(dy));
-  const [batch, height, width, channels] = inputShape as Shape4D;
+  checkGradient(dy, g);
+  const gradient = toChannelsFirst(scope, scope.handle(dy), g);
+  const { height, width } = g, batch = inputShape[0]!, channels = inputShape[g.first ? 1 : 3]!;
   const [left, right, top, bottom] = g.before ?? [0, 0, 0, 0];
   const shape = shapeOnly(scope, [batch, channels, height + top + bottom, width + left + right], gradient);
   const [dx] = backward(scope, gradient, shape, filterOf(scope, filter, gradient, depthwise), g, [true, false, false]);
-  return scope.output(nhwc(scope, unpadded(scope, dx!, g)), 'float32', inputShape);
+  return scope.output(fromChannelsFirst(scope, unpadded(scope, dx!, g), g), 'float32', inputShape);
 }
 
 function filterGradient(scope: KernelScope, x: TensorInfo, dy: TensorInfo, filterShape: number[], attrs: ConvAttrs, depthwise: boolean): TensorInfo {
-  if (x.shape[0] === 0) return scope.output(scope.aten('aten::zeros', filterShape, FLOAT32));
+  if (dy.shape.includes(0)) return scope.output(scope.aten('aten::zeros', filterShape, FLOAT32));
   const g = geometry(x.shape, filterShape, attrs, depthwise);
-  const input = padded(scope, nchw(scope, scope.handle(x)), g, 0), gradient = nchw(scope, scope.handle(dy));
+  checkGradient(dy, g);
+  const input = padded(scope, toChannelsFirst(scope, scope.handle(x), g), g, 0), gradient = toChannelsFirst(scope, scope.handle(dy), g);
   const [height, width, channels, outputs] = filterShape as Shape4D;
   const shape = shapeOnly(scope, depthwise ? [channels * outputs, 1, height, width] : [outputs, channels, height, width], gradient);
   const [, dw] = backward(scope, gradient, input, shape, g, [false, true, false]);
@@ -82,17 +98,17 @@ function filterGradient(scope: KernelScope, x: TensorInfo, dy: TensorInfo, filte
 
 /** Convolution, bias and activation in one call, as TF.js's layers and converted models ask for it. */
 function fused(scope: KernelScope, { x, filter, bias, preluActivationWeights }: Inputs, { activation, leakyreluAlpha, ...attrs }: ConvAttrs & FusedAttrs, depthwise: boolean): TensorInfo {
-  const y = convolve(scope, x!, filter!, bias, attrs, depthwise);
-  return scope.output(activate(scope, y, activation, { slope: preluActivationWeights && scope.handle(preluActivationWeights), alpha: leakyreluAlpha }));
+  const g = geometry(x!.shape, filter!.shape, attrs, depthwise), y = convolve(scope, x!, filter!, bias, g, depthwise);
+  return scope.output(activate(scope, y, activation, { slope: preluActivationWeights && perChannel(scope, preluActivationWeights, g), alpha: leakyreluAlpha }));
 }
 
 export function registerConvolution(): void {
-  defineKernel<ConvAttrs>('Conv2D', (scope, { x, filter }, attrs) => scope.output(convolve(scope, x!, filter!, undefined, attrs, false)));
+  defineKernel<ConvAttrs>('Conv2D', (scope, { x, filter }, attrs) => scope.output(convolve(scope, x!, filter!, undefined, geometry(x!.shape, filter!.shape, attrs, false), false)));
   defineKernel<ConvAttrs & { inputShape: Shape4D }>('Conv2DBackpropInput', (scope, { dy, filter }, { inputShape, ...attrs }) => inputGradient(scope, dy!, filter!, inputShape, attrs, false));
   defineKernel<ConvAttrs & { filterShape: Shape4D }>('Conv2DBackpropFilter', (scope, { x, dy }, { filterShape, ...attrs }) => filterGradient(scope, x!, dy!, filterShape, attrs, false));
   defineKernel<ConvAttrs & FusedAttrs>('FusedConv2D', (scope, inputs, attrs) => fused(scope, inputs, attrs, false));
 
-  defineKernel<ConvAttrs>('DepthwiseConv2dNative', (scope, { x, filter }, attrs) => scope.output(convolve(scope, x!, filter!, undefined, attrs, true)));
+  defineKernel<ConvAttrs>('DepthwiseConv2dNative', (scope, { x, filter }, attrs) => scope.output(convolve(scope, x!, filter!, undefined, geometry(x!.shape, filter!.shape, attrs, true), true)));
   defineKernel<ConvAttrs & { inputShape: Shape4D }>('DepthwiseConv2dNativeBackpropInput', (scope, { dy, filter }, { inputShape, ...attrs }) => inputGradient(scope, dy!, filter!, inputShape, attrs, true));
   defineKernel<ConvAttrs & { filterShape: Shape4D }>('DepthwiseConv2dNativeBackpropFilter', (scope, { x, dy }, { filterShape, ...attrs }) => filterGradient(scope, x!, dy!, filterShape, attrs, true));
   defineKernel<ConvAttrs & FusedAttrs>('FusedDepthwiseConv2D', (scope, inputs, attrs) => fused(scope, inputs, attrs, true));

@@ -1,5 +1,5 @@
 import type { DataType, TensorInfo } from '@tensorflow/tfjs-core';
-import { FLOAT32 } from '../addon.js';
+import { COMPLEX64, FLOAT32 } from '../addon.js';
 import { defineKernel, scalarType } from '../kernel.js';
 
 export function registerCreation(): void {
@@ -17,7 +17,9 @@ export function registerCreation(): void {
       scope.backend.incRef(x!.dataId);
       return { dataId: x!.dataId, shape: x!.shape, dtype };
     }
-    return scope.output(scope.aten('aten::to.dtype', scope.handle(x!), scalarType(dtype)), dtype, x!.shape);
+    // Of a complex number the real part goes on.
+    const values = x!.dtype === 'complex64' && scalarType(dtype) !== COMPLEX64 ? scope.aten('aten::real', scope.handle(x!)) : scope.handle(x!);
+    return scope.output(scope.aten('aten::to.dtype', values, scalarType(dtype)), dtype, x!.shape);
   });
   defineKernel('Select', (scope, { condition, t, e }) => scope.output(scope.aten('aten::where.self', scope.handle(condition!), scope.handle(t!), scope.handle(e!)), t!.dtype));
   defineKernel<{ clipValueMin: number; clipValueMax: number }>('ClipByValue', (scope, { x }, { clipValueMin, clipValueMax }) =>

@@ -27,6 +27,14 @@ export function registerGather(): void {
     const added = scope.aten('aten::index_add', empty, 0, flatPositions(scope, indices!, numUpdates, strides), scope.aten('aten::reshape', scope.handle(updates!), [numUpdates, sliceSize]));
     return scope.output(scope.aten('aten::reshape', added, shape), updates!.dtype);
   });
+  // Of several values for one place the last stays; where none is, the default.
+  defineKernel<{ outputShape: number[] }>('SparseToDense', (scope, { sparseIndices, sparseValues, defaultValue }, { outputShape }) => {
+    const { numUpdates, sliceSize, strides, outputSize } = backend_util.calculateShapes(sparseValues!, sparseIndices!, outputShape);
+    const rows = scope.aten('aten::expand', scope.aten('aten::reshape', scope.handle(defaultValue!), [1, 1]), [outputSize / sliceSize, sliceSize]);
+    const values = scope.aten('aten::expand', scope.aten('aten::reshape', scope.handle(sparseValues!), sparseValues!.shape.length === 0 ? [1, 1] : [-1, sliceSize]), [numUpdates, sliceSize]);
+    const written = scope.aten('aten::index_copy', scope.aten('aten::contiguous', rows), 0, flatPositions(scope, sparseIndices!, numUpdates, strides), values);
+    return scope.output(scope.aten('aten::reshape', written, outputShape), sparseValues!.dtype);
+  });
   defineKernel('TensorScatterUpdate', (scope, { tensor, indices, updates }) => {
     const { numUpdates, sliceSize, strides } = backend_util.calculateShapes(updates!, indices!, tensor!.shape);
     const rows = scope.aten('aten::reshape', scope.handle(tensor!), [-1, sliceSize]);
@@ -56,7 +64,8 @@ const wide = (scope: KernelScope, x: TensorInfo): Handle => scope.aten('aten::to
 
 /** Positions [count, rank] as positions in the flattened leading axes. */
 function flatPositions(scope: KernelScope, indices: TensorInfo, count: number, strides: number[]): Handle {
-  const rank = indices.shape[indices.shape.length - 1]!;
+  // Positions of rank 1 are a list of single numbers.
+  const rank = indices.shape.length > 1 ? indices.shape[indices.shape.length - 1]! : 1;
   const rows = scope.aten('aten::to.dtype', scope.aten('aten::reshape', scope.handle(indices), [count, rank]), INT64);
   return scope.aten('aten::sum.dim_IntList', scope.aten('aten::mul.Tensor', rows, scope.data(Int32Array.from(strides.slice(0, rank)))), [1], false);
 }

@@ -1,5 +1,5 @@
 import { type TensorInfo, backend_util } from '@tensorflow/tfjs-core';
-import { FLOAT32, type Handle, INT64 } from '../addon.js';
+import { FLOAT32, type Handle, INT32, INT64 } from '../addon.js';
 import { type Inputs, type KernelScope, defineKernel, nchw, nhwc } from '../kernel.js';
 import { type Walk, padded, unpadded, walkOf } from './window.js';
 
@@ -48,6 +48,17 @@ export function registerPooling(): void {
     const w = windows(x!.shape, attrs);
     const positions = scope.aten('aten::to.dtype', nchw(scope, scope.handle(indices!)), INT64);
     return scope.output(maxBackward(scope, nchw(scope, scope.handle(dy!)), image(scope, x!, w, -Infinity), positions, w), 'float32', x!.shape);
+  });
+  // TF.js's own pair of values and positions, counted in the flattened picture or batch.
+  defineKernel<PoolAttrs & { includeBatchInIndex: boolean }>('MaxPoolWithArgmax', (scope, { x }, { includeBatchInIndex, ...attrs }) => {
+    const w = windows(x!.shape, attrs), [batch, , , channels] = x!.shape as [number, number, number, number];
+    const [y, places] = maxWithIndices(scope, image(scope, x!, w, -Infinity), w);
+    const [left, right, top] = w.before ?? [0, 0, 0, 0], wide = w.width + left + right;
+    const row = scope.aten('aten::sub.Scalar', scope.aten('aten::div.Scalar_mode', places, wide, 'floor'), top), column = scope.aten('aten::sub.Scalar', scope.aten('aten::remainder.Scalar', places, wide), left);
+    const pixel = scope.aten('aten::add.Tensor', scope.aten('aten::mul.Scalar', row, w.width), column);
+    const value = scope.aten('aten::add.Tensor', scope.aten('aten::mul.Scalar', nhwc(scope, pixel), channels), scope.aten('aten::arange', channels, INT64));
+    const pictures = scope.aten('aten::mul.Scalar', scope.aten('aten::reshape', scope.aten('aten::arange', includeBatchInIndex ? batch : 1, INT64), [-1, 1, 1, 1]), w.height * w.width * channels);
+    return [scope.output(nhwc(scope, y), x!.dtype), scope.output(scope.aten('aten::to.dtype', scope.aten('aten::add.Tensor', value, pictures), INT32), 'int32')];
   });
   defineKernel<PoolAttrs>('AvgPool', (scope, { x }, attrs) => {
     const w = windows(x!.shape, attrs);

@@ -1,5 +1,5 @@
 import { type DataType, type TensorInfo, util } from '@tensorflow/tfjs-core';
-import { INT32 } from '../addon.js';
+import { type Handle, INT32 } from '../addon.js';
 import { type KernelScope, defineKernel, scalarType } from '../kernel.js';
 
 /** TF.js calls Max's axes `reductionIndices`, everybody else's `axis`. */
@@ -27,6 +27,13 @@ function reduceEach(scope: KernelScope, operator: string, x: TensorInfo, { axis,
   return y;
 }
 
+/** Values as argmax and argmin take them. To TF.js a NaN is never the largest nor the smallest; to ATen it is both. */
+function comparable(scope: KernelScope, x: TensorInfo, last: number): Handle {
+  const values = scope.handle(x);
+  if (x.dtype === 'float32') return scope.aten('aten::masked_fill.Scalar', values, scope.aten('aten::isnan', values), last);
+  return x.dtype === 'bool' ? scope.aten('aten::to.dtype', values, INT32) : values;
+}
+
 export function registerReductions(): void {
   const summed = (x: TensorInfo): DataType => (x.dtype === 'bool' ? 'int32' : x.dtype);
   defineReduction('Sum', 'aten::sum.dim_IntList', summed);
@@ -39,7 +46,7 @@ export function registerReductions(): void {
   });
   defineKernel<ReduceAttrs>('All', (scope, { x }, attrs) => scope.output(reduceEach(scope, 'aten::all.dim', x!, attrs), 'bool'));
   defineKernel<ReduceAttrs>('Any', (scope, { x }, attrs) => scope.output(reduceEach(scope, 'aten::any.dim', x!, attrs), 'bool'));
-  for (const [kernel, operator] of [['ArgMax', 'aten::argmax'], ['ArgMin', 'aten::argmin']] as const) {
-    defineKernel<{ axis: number }>(kernel, (scope, { x }, { axis }) => scope.output(scope.aten('aten::to.dtype', scope.aten(operator, scope.handle(x!), axis, false), INT32), 'int32'));
+  for (const [kernel, operator, last] of [['ArgMax', 'aten::argmax', -Infinity], ['ArgMin', 'aten::argmin', Infinity]] as const) {
+    defineKernel<{ axis: number }>(kernel, (scope, { x }, { axis }) => scope.output(scope.aten('aten::to.dtype', scope.aten(operator, comparable(scope, x!, last), axis, false), INT32), 'int32'));
   }
 }

@@ -22,7 +22,9 @@ export function registerShapes(): void {
     return scope.output(scope.aten('aten::cat', list.map((t) => scope.handle(t)), dimension), list[0]!.dtype);
   });
   defineKernel<{ axis: number }>('Pack', (scope, inputs, { axis }) => {
-    const list = Object.values(inputs);
+    const list = Object.values(inputs), [{ shape, dtype }] = list as [TensorInfo];
+    const other = list.find((t) => t.dtype !== dtype || !util.arraysEqual(t.shape, shape));
+    if (other) throw new Error(`tensors of one shape and dtype can be stacked; there are ${dtype} [${shape.join(', ')}] and ${other.dtype} [${other.shape.join(', ')}]`);
     return scope.output(scope.aten('aten::stack', list.map((t) => scope.handle(t)), axis), list[0]!.dtype);
   });
   defineKernel<{ axis: number }>('Unpack', (scope, { value }, { axis }) => {

@@ -128,6 +128,7 @@ const others: ConformanceCase[] = [
   conformanceCase('AddN', 'one', () => tf.addN([input([3, 4])])),
   conformanceCase('BitwiseAnd', 'int32', () => tf.bitwiseAnd(input([3, 4], { low: 0, high: 90, dtype: 'int32' }), input([3, 4], { seed: 2, low: 0, high: 90, dtype: 'int32' }))),
   conformanceCase('Prelu', 'a slope a channel', () => tf.prelu(input([2, 3, 3, 4]), input([4], { seed: 2 }))),
+  conformanceCase('LeakyRelu', 'int32', () => tf.leakyRelu(input([3, 4], { low: -5, high: 5, dtype: 'int32' }), 0.25)),
   gradientCase('Prelu', 'a slope a channel', () => [input([2, 3, 3, 4]), input([4], { seed: 2 })], tf.prelu),
   conformanceCase('Pow', 'int32 to a negative power', () => tf.pow(tf.tensor1d([2, 3, 1], 'int32'), tf.tensor1d([-1, -2, -3], 'int32'))),
   conformanceCase('Pow', 'negative numbers to whole powers', () => tf.pow(tf.tensor1d([-2, -3, -0.5]), tf.tensor1d([2, 3, -1]))),

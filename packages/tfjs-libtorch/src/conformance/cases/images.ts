@@ -57,6 +57,21 @@ const POOLINGS: Pooling[] = [
   { what: 'the whole picture', x: [2, 4, 4, 3], size: 4, strides: 4, pad: 'valid' },
 ];
 
+/** Channels before height and width, which TF.js takes for undilated and dilated convolutions, fused and not, and for their gradients. */
+const channelsFirstCases = CONVOLUTIONS.filter(({ x, rounding, pad }) => x[0] !== 0 && rounding === undefined && !Array.isArray(pad)).flatMap((c): ConformanceCase[] => {
+  const shape = [c.x[0]!, c.x[3]!, c.x[1]!, c.x[2]!];
+  const run = (x: tf.Tensor, filter: tf.Tensor) => tf.conv2d(x as tf.Tensor4D, filter as tf.Tensor4D, c.strides, c.pad, 'NCHW', c.dilations ?? 1);
+  const inputs = () => [input(shape), input(c.filter, { seed: 2 })] as [tf.Tensor4D, tf.Tensor4D];
+  const fused = (activation: 'relu' | 'prelu') => tf.fused.conv2d({
+    x: inputs()[0], filter: inputs()[1], strides: c.strides, pad: c.pad, dataFormat: 'NCHW', dilations: c.dilations ?? 1, bias: input([c.filter[3]!], { seed: 3 }), activation, preluActivationWeights: input([c.filter[3]!], { seed: 4 }),
+  });
+  const forward = [
+    conformanceCase('Conv2D', `channels first, ${c.what}`, () => run(...inputs()), TOLERANCE),
+    ...(['relu', 'prelu'] as const).map((activation) => conformanceCase('FusedConv2D', `channels first, ${activation}, ${c.what}`, () => fused(activation), TOLERANCE)),
+  ];
+  return c.dilations === undefined ? [...forward, gradientCase('Conv2D', `channels first, ${c.what}`, inputs, run, TOLERANCE)] : forward;
+});
+
 /**
  * The gradient of a function that is linear and treats each picture and channel alike, from its own values on pictures
  * of a single 1: for gradients that the reference gets wrong.
@@ -90,6 +105,10 @@ const resizeCases = RESIZES.flatMap(([what, from, to, alignCorners, halfPixelCen
   return [forward, gradientCase(kernel, what, () => [input(from)], run, { reference: () => linearGradient(from, run) })];
 }));
 
+const statisticsOfPlaces: ConformanceCase[] = [
+  conformanceCase('FusedBatchNorm', 'statistics of the shape of x', () => tf.batchNorm(input([3, 4]), input([3, 4], { seed: 2 }), input([3, 4], { seed: 3, low: 0.2 }), input([3, 4], { seed: 4 }), input([3, 4], { seed: 5 })), TOLERANCE),
+];
+
 const normCases: ConformanceCase[] = ([[2, 3, 3, 4], [5, 1, 1, 3]] as const).flatMap((shape) => {
   const channels = shape[3];
   const statistics = () => [input([channels], { seed: 2 }), input([channels], { seed: 3, low: 0.2, high: 2 }), input([channels], { seed: 4 }), input([channels], { seed: 5, low: 0.5, high: 2 })] as tf.Tensor1D[];
@@ -101,4 +120,4 @@ const normCases: ConformanceCase[] = ([[2, 3, 3, 4], [5, 1, 1, 3]] as const).fla
   ];
 });
 
-export const imageCases: readonly ConformanceCase[] = [...CONVOLUTIONS.flatMap(convolutionCases), ...depthwiseCases, ...fusedCases, ...poolingCases, ...resizeCases, ...normCases];
+export const imageCases: readonly ConformanceCase[] = [...CONVOLUTIONS.flatMap(convolutionCases), ...channelsFirstCases, ...depthwiseCases, ...fusedCases, ...poolingCases, ...resizeCases, ...normCases, ...statisticsOfPlaces];
