@@ -1,4 +1,4 @@
-import { type DataType, type Tensor, dispose, getKernelsForBackend, memory, registerKernel, setBackend, unregisterKernel } from '@tensorflow/tfjs-core';
+import { type DataType, type Tensor, type TensorInfo, dispose, getKernelsForBackend, memory, registerKernel, setBackend, unregisterKernel } from '@tensorflow/tfjs-core';
 import type { ConformanceCase } from './case.js';
 
 export interface ConformanceRow {
@@ -72,16 +72,30 @@ function errorOf(a: number, b: number): number {
   return Number.isNaN(error) ? Infinity : error;
 }
 
-/** Notes which of a backend's kernels are called from here on, until `stop`. */
-export function recordKernels(backendName: string): { called: Set<string>; stop: () => void } {
-  const called = new Set<string>();
+/** Notes which of a backend's kernels are called from here on, until `stop`, and the dtypes of what they were given (or gave, where they take nothing). */
+export function recordKernels(backendName: string, dtypeOf: (x: TensorInfo) => string = ({ dtype }) => dtype): { called: Map<string, Set<string>>; stop: () => void } {
+  const called = new Map<string, Set<string>>();
   const kernels = getKernelsForBackend(backendName);
+  const note = (name: string, tensors: unknown[]) => {
+    const dtypes = called.get(name) ?? new Set();
+    called.set(name, dtypes);
+    for (const t of tensors.flat() as (TensorInfo | undefined)[]) if (t?.dtype) dtypes.add(dtypeOf(t));
+  };
   const exchange = (replacements: typeof kernels) => {
     for (const kernel of replacements) {
       unregisterKernel(kernel.kernelName, backendName);
       registerKernel(kernel);
     }
   };
-  exchange(kernels.map((kernel) => ({ ...kernel, kernelFunc: (parameters) => (called.add(kernel.kernelName), kernel.kernelFunc(parameters)) })));
+  exchange(kernels.map((kernel) => ({
+    ...kernel,
+    kernelFunc: (parameters) => {
+      const given = Object.values(parameters.inputs);
+      note(kernel.kernelName, given);
+      const results = kernel.kernelFunc(parameters);
+      if (given.length === 0) note(kernel.kernelName, [results]);
+      return results;
+    },
+  })));
   return { called, stop: () => exchange(kernels) };
 }

@@ -2,16 +2,18 @@ import '@tensorflow/tfjs-backend-cpu';
 // TF.js's build for Node registers neither gradients nor the methods of tensors that some of them call.
 import '@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js';
 import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
-import { getKernelsForBackend } from '@tensorflow/tfjs-core';
+import { getGradient, getKernelsForBackend } from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import '../index.js';
 import { BACKEND_NAME } from '../kernel.js';
 import { type ConformanceRow, compareBackends, recordKernels } from './compare.js';
 import { ownCases, publicCases } from './suite.js';
 
+const names = () => getKernelsForBackend(BACKEND_NAME).map(({ kernelName }) => kernelName);
+
 describe('the libtorch backend', () => {
   let rows: ConformanceRow[];
-  let called: Set<string>;
+  let called: Map<string, Set<string>>;
   beforeAll(async () => {
     const recorder = recordKernels(BACKEND_NAME);
     rows = await compareBackends([...publicCases, ...ownCases], BACKEND_NAME);
@@ -27,6 +29,18 @@ describe('the libtorch backend', () => {
   it('has no kernel that the suite leaves out', () => {
     // These two are libtorch's alone, whose handles mean nothing to another backend: prepared-convolution.test.ts has them.
     const ownTests = ['PrepareConvolution', 'PreparedConvolution'];
-    expect(getKernelsForBackend(BACKEND_NAME).map(({ kernelName }) => kernelName).filter((name) => !called.has(name))).toEqual(ownTests);
+    expect(names().filter((name) => !called.has(name))).toEqual(ownTests);
+  });
+
+  it("has every kernel of TF.js's cpu backend that takes numbers", () => {
+    const mine = new Set(names());
+    expect(getKernelsForBackend('cpu').map(({ kernelName }) => kernelName).filter((name) => !mine.has(name)).sort()).toEqual(['Draw', 'StaticRegexReplace', 'StringNGrams', 'StringSplit', 'StringToHashBucketFast']);
+  });
+
+  it('has a case for the gradient of each kernel that TF.js knows one of', () => {
+    const tried = new Set(rows.filter(({ what }) => what.startsWith('gradient')).map(({ kernel }) => kernel));
+    // Their gradients are zero everywhere; and TF.js's of a complex number's length leads no further, for it has none of its parts.
+    const untried = ['ArgMax', 'ArgMin', 'ComplexAbs', 'GreaterEqual', 'IsFinite', 'IsInf', 'IsNan', 'OneHot', 'OnesLike', 'ZerosLike'];
+    expect(names().filter((name) => getGradient(name) !== undefined && !tried.has(name)).sort()).toEqual(untried);
   });
 });

@@ -64,29 +64,31 @@ const zeros = (scope: KernelScope, shape: number[]): TensorInfo => scope.output(
 
 const maxWithIndices = (scope: KernelScope, x: Handle, w: Walk) => scope.atenAll('aten::max_pool3d_with_indices', x, w.size, w.strides, [0, 0, 0], [1, 1, 1], false) as [Handle, Handle];
 
-/** A volume as ATen takes it: in float32, for 3-D operators in bfloat16 are not everywhere. */
-const image = (scope: KernelScope, x: TensorInfo, w: Walk, value: number): Handle => padded(scope, first(scope, scope.aten('aten::to.dtype', scope.handle(x), FLOAT32)), w, value);
+/** Values in float32: not every 3-D operator of ATen's takes bfloat16. */
+const wide = (scope: KernelScope, x: TensorInfo): Handle => scope.aten('aten::to.dtype', scope.handle(x), FLOAT32);
+
+const image = (scope: KernelScope, x: TensorInfo, w: Walk, value: number): Handle => padded(scope, first(scope, wide(scope, x)), w, value);
 
 /** Convolution and pooling of [batch, depth, height, width, channels]. */
 export function registerVolume(): void {
   defineKernel<ConvAttrs>('Conv3D', (scope, { x, filter }, attrs) => {
     const w = convolution(x!.shape as Shape5D, filter!.shape as Shape5D, attrs);
     if (isEmpty(w)) return zeros(scope, w.outShape);
-    const y = scope.aten('aten::convolution', image(scope, x!, w, 0), filterOf(scope, scope.handle(filter!)), null, w.strides, [0, 0, 0], w.dilations, false, [0, 0, 0], 1);
+    const y = scope.aten('aten::convolution', image(scope, x!, w, 0), filterOf(scope, wide(scope, filter!)), null, w.strides, [0, 0, 0], w.dilations, false, [0, 0, 0], 1);
     return scope.output(last(scope, y), 'float32', w.outShape);
   });
   defineKernel<ConvAttrs>('Conv3DBackpropInputV2', (scope, { dy, filter }, attrs) => {
     const inputShape = attrs.inputShape!, w = convolution(inputShape, filter!.shape as Shape5D, attrs);
     if (isEmpty(w)) return zeros(scope, inputShape);
     const shape = padded(scope, first(scope, scope.aten('aten::zeros', inputShape, FLOAT32)), w, 0);
-    const [dx] = gradients(scope, first(scope, scope.handle(dy!)), shape, filterOf(scope, scope.handle(filter!)), w, [true, false, false]);
+    const [dx] = gradients(scope, first(scope, wide(scope, dy!)), shape, filterOf(scope, wide(scope, filter!)), w, [true, false, false]);
     return scope.output(last(scope, unpadded(scope, dx!, w)), 'float32', inputShape);
   });
   defineKernel<ConvAttrs>('Conv3DBackpropFilterV2', (scope, { x, dy }, attrs) => {
     const filterShape = attrs.filterShape!, w = convolution(x!.shape as Shape5D, filterShape, attrs);
     if (isEmpty(w)) return zeros(scope, filterShape);
     const shape = filterOf(scope, scope.aten('aten::zeros', filterShape, FLOAT32));
-    const [, dw] = gradients(scope, first(scope, scope.handle(dy!)), image(scope, x!, w, 0), shape, w, [false, true, false]);
+    const [, dw] = gradients(scope, first(scope, wide(scope, dy!)), image(scope, x!, w, 0), shape, w, [false, true, false]);
     return scope.output(scope.aten('aten::permute', dw!, [2, 3, 4, 1, 0]), 'float32', filterShape);
   });
 
@@ -99,7 +101,7 @@ export function registerVolume(): void {
   defineKernel<PoolAttrs>('AvgPool3DGrad', (scope, { dy, input }, attrs) => {
     const w = pooling(input!.shape, attrs);
     if (isEmpty(w)) return zeros(scope, input!.shape);
-    const gradient = first(scope, scope.handle(dy!));
+    const gradient = first(scope, wide(scope, dy!));
     const spread = w.before === null ? gradient : scope.aten('aten::div.Tensor', gradient, coverage(scope, w));
     const dx = scope.aten('aten::avg_pool3d_backward', spread, image(scope, input!, w, 0), w.size, w.strides, [0, 0, 0], false, true, null);
     return scope.output(last(scope, unpadded(scope, dx, w)), 'float32', input!.shape);
@@ -113,7 +115,7 @@ export function registerVolume(): void {
     const w = pooling(input!.shape, attrs);
     if (isEmpty(w)) return zeros(scope, input!.shape);
     const x = image(scope, input!, w, -Infinity);
-    const dx = scope.aten('aten::max_pool3d_with_indices_backward', first(scope, scope.handle(dy!)), x, w.size, w.strides, [0, 0, 0], [1, 1, 1], false, maxWithIndices(scope, x, w)[1]);
+    const dx = scope.aten('aten::max_pool3d_with_indices_backward', first(scope, wide(scope, dy!)), x, w.size, w.strides, [0, 0, 0], [1, 1, 1], false, maxWithIndices(scope, x, w)[1]);
     return scope.output(last(scope, unpadded(scope, dx, w)), 'float32', input!.shape);
   });
 }

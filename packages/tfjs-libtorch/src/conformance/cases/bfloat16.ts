@@ -42,6 +42,11 @@ export const bfloat16Cases: readonly ConformanceCase[] = [
   narrow('Conv2D', '3 x 3, uneven padding', [SHAPE, [3, 3, 8, 4]], (x, filter) => tf.conv2d(four(x), four(filter), 2, 'same')),
   narrow('Conv2DBackpropInput', '3 x 3', [[2, 6, 6, 4], [3, 3, 8, 4]], (dy, filter) => tf.conv2dTranspose(four(dy), four(filter), [2, 6, 6, 8], 1, 1)),
   narrow('Conv2DBackpropFilter', '3 x 3', [SHAPE, [2, 6, 6, 4]], (x, dy) => tf.engine().runKernel('Conv2DBackpropFilter', { x: x, dy: dy }, { strides: 1, pad: 1, dataFormat: 'NHWC', filterShape: [3, 3, 8, 4] })),
+  narrow('Conv3D', '3 x 3 x 3', [[1, 4, 4, 4, 2], [3, 3, 3, 2, 3]], (x, filter) => tf.conv3d(x as tf.Tensor5D, filter as tf.Tensor5D, 1, 'same')),
+  narrow('AvgPool3D', '2 x 2 x 2', [[1, 4, 4, 4, 2]], (x) => tf.avgPool3d(x as tf.Tensor5D, 2, 2, 'valid')),
+  narrow('LRN', 'radius 2', [SHAPE], (x) => tf.localResponseNormalization(four(x), 2)),
+  narrow('CropAndResize', 'bilinear', [SHAPE], (x) => tf.image.cropAndResize(four(x), tf.tensor2d([0.1, 0.2, 0.9, 0.7], [1, 4]), tf.tensor1d([1], 'int32'), [3, 3])),
+  narrow('ArgMax', 'rows', [[5, 7]], (x) => tf.argMax(x, 1), 0),
   conformanceCase('FusedConv2D', 'bfloat16, bias and ReLU', () => tf.fused.conv2d({ x: four(toBfloat16(exact(SHAPE, 1))), filter: four(exact([3, 3, 8, 4], 2)), bias: exact([4], 3), strides: 1, pad: 1, activation: 'relu' }), {
     tolerance: TOLERANCE, reference: () => tf.relu(tf.add(tf.conv2d(four(exact(SHAPE, 1)), four(exact([3, 3, 8, 4], 2)), 1, 1), exact([4], 3))),
   }),

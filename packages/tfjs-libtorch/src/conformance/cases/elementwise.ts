@@ -125,6 +125,7 @@ const logicCases = ([kernel, f]: (typeof LOGIC)[number]): ConformanceCase[] => [
 const others: ConformanceCase[] = [
   conformanceCase('LogicalNot', 'bool', () => tf.logicalNot(input([3, 4], { dtype: 'bool' }))),
   conformanceCase('AddN', 'three', () => tf.addN([input([3, 4]), input([3, 4], { seed: 2 }), input([3, 4], { seed: 3 })])),
+  gradientCase('AddN', 'three', () => [input([3, 4]), input([3, 4], { seed: 2 }), input([3, 4], { seed: 3 })], (...all) => tf.addN(all)),
   conformanceCase('AddN', 'one', () => tf.addN([input([3, 4])])),
   conformanceCase('BitwiseAnd', 'int32', () => tf.bitwiseAnd(input([3, 4], { low: 0, high: 90, dtype: 'int32' }), input([3, 4], { seed: 2, low: 0, high: 90, dtype: 'int32' }))),
   conformanceCase('Prelu', 'a slope a channel', () => tf.prelu(input([2, 3, 3, 4]), input([4], { seed: 2 }))),

@@ -105,6 +105,12 @@ const resizeCases = RESIZES.flatMap(([what, from, to, alignCorners, halfPixelCen
   return [forward, gradientCase(kernel, what, () => [input(from)], run, { reference: () => linearGradient(from, run) })];
 }));
 
+const transposedCases: ConformanceCase[] = ([[1, 'valid', [2, 6, 7, 3]], [2, 'same', [2, 8, 10, 3]]] as const).flatMap(([strides, pad, shape]) => {
+  const run = (x: tf.Tensor, filter: tf.Tensor) => tf.conv2dTranspose(x as tf.Tensor4D, filter as tf.Tensor4D, [...shape], strides, pad);
+  const inputs = () => [input([2, 4, 5, 2]), input([3, 3, 3, 2], { seed: 2 })] as [tf.Tensor, tf.Tensor];
+  return [conformanceCase('Conv2DBackpropInput', `transposed, ${pad}`, () => run(...inputs()), TOLERANCE), gradientCase('Conv2DBackpropInput', `transposed, ${pad}`, inputs, run, TOLERANCE)];
+});
+
 const statisticsOfPlaces: ConformanceCase[] = [
   conformanceCase('FusedBatchNorm', 'statistics of the shape of x', () => tf.batchNorm(input([3, 4]), input([3, 4], { seed: 2 }), input([3, 4], { seed: 3, low: 0.2 }), input([3, 4], { seed: 4 }), input([3, 4], { seed: 5 })), TOLERANCE),
 ];
@@ -120,4 +126,4 @@ const normCases: ConformanceCase[] = ([[2, 3, 3, 4], [5, 1, 1, 3]] as const).fla
   ];
 });
 
-export const imageCases: readonly ConformanceCase[] = [...CONVOLUTIONS.flatMap(convolutionCases), ...channelsFirstCases, ...depthwiseCases, ...fusedCases, ...poolingCases, ...resizeCases, ...normCases, ...statisticsOfPlaces];
+export const imageCases: readonly ConformanceCase[] = [...CONVOLUTIONS.flatMap(convolutionCases), ...transposedCases, ...channelsFirstCases, ...depthwiseCases, ...fusedCases, ...poolingCases, ...resizeCases, ...normCases, ...statisticsOfPlaces];

@@ -54,6 +54,7 @@ const gradients: ConformanceCase[] = [
   gradientCase('SplitV', 'axis 1', () => [input([2, 6])], (x) => { const [a, b] = tf.split(x, 2, 1); return tf.mul(a!, b!); }),
   gradientCase('Reverse', 'axis 1', () => [input([2, 3])], (x) => tf.reverse(x, 1)),
   gradientCase('GatherV2', 'rows, one twice', () => [input([4, 3])], (x) => tf.gather(x, tf.tensor1d([3, 0, 3], 'int32'))),
+  gradientCase('UnsortedSegmentSum', 'rows', () => [input([4, 3])], (x) => tf.unsortedSegmentSum(x, tf.tensor1d([0, 2, 0, 3], 'int32'), 4)),
   gradientCase('PadV2', '[2, 3]', () => [input([2, 3])], (x) => tf.pad(x, [[1, 0], [0, 2]])),
   gradientCase('MirrorPad', '[3, 4]', () => [input([3, 4])], (x) => tf.mirrorPad(x, [[0, 0], [0, 0]], 'reflect')),
   gradientCase('SpaceToBatchND', '2 by 2', () => [input([1, 4, 4, 1])], (x) => tf.spaceToBatchND(x, [2, 2], [[0, 0], [0, 0]])),
