@@ -3,6 +3,7 @@ export { randomStream, permutation, type RandomStream } from './random.js';
 export { type Precision, hasKernel, release } from './ops/kernels.js';
 export { supportsPrecision, toPrecision } from './ops/precision.js';
 export { Parameter, StateBuffer } from './parameter.js';
+export type { AcrossRanks } from './ops/synchronised-batch-norm.js';
 export { type Pass, type Pullback, Tape, inference } from './tape.js';
 export { type Architecture, architectureNames, featureCount, findArchitecture } from './models/architecture.js';
 export { Classifier, type ClassifierOptions, type HeadKind, STAGE_NAMES, type StageName, createClassifier } from './models/classifier.js';

@@ -38,6 +38,11 @@ export class Parameter {
     return this.#copy;
   }
 
+  /** What it holds at the moment: the value, its copy in another precision, the gradient. */
+  get tensors(): Tensor[] {
+    return [this.#value, this.#copy, this.gradient].filter((tensor) => tensor !== null);
+  }
+
   /** Takes over a gradient, or adds it to the one that is there. */
   accumulate(gradient: Tensor): void {
     if (this.gradient === null) {

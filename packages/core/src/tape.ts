@@ -1,5 +1,6 @@
 import { type Tensor, add } from '@tensorflow/tfjs-core';
 import { type Precision, release } from './ops/kernels.js';
+import type { AcrossRanks } from './ops/synchronised-batch-norm.js';
 import type { Parameter } from './parameter.js';
 
 /**
@@ -52,6 +53,8 @@ export interface Pass {
   rowKeys?: readonly (number | string)[][];
   /** Called when a parameter's gradient of this pass is complete. */
   onGradient?: (parameter: Parameter) => void;
+  /** Where BatchNorm's statistics of the batch are those of all ranks' rows; else of this pass's own. */
+  acrossRanks?: AcrossRanks;
 }
 
 /** A pass without a way back. */

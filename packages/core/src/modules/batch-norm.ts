@@ -1,6 +1,7 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { type BatchStatistics, batchNormBackward, batchNormInference, batchNormTraining } from '../ops/batch-norm.js';
 import { release } from '../ops/kernels.js';
+import { type GlobalStatistics, synchronisedBackward, synchronisedTraining } from '../ops/synchronised-batch-norm.js';
 import type { Parameter, StateBuffer } from '../parameter.js';
 import { type Pass, give } from '../tape.js';
 import type { Module } from './module.js';
@@ -29,26 +30,30 @@ export class BatchNorm implements Module {
       this.#record(x, null, pass);
       return y;
     }
-    const { y, batch, runningMean, runningVariance } = batchNormTraining(x, tensors, this);
+    const { y, batch, runningMean, runningVariance } = pass.acrossRanks ? synchronisedTraining(x, tensors, this, pass.acrossRanks) : batchNormTraining(x, tensors, this);
     this.runningMean.replace(runningMean);
     this.runningVariance.replace(runningVariance);
     this.batchesTracked++;
-    if (!this.#record(x, batch, pass)) release(batch.mean, batch.inverseDeviation);
+    if (!this.#record(x, batch, pass)) releaseStatistics(batch);
     return y;
   }
 
   /** Pushes the way back, which owns `batch`; false where there is none. */
-  #record(x: Tensor, batch: BatchStatistics | null, pass: Pass): boolean {
+  #record(x: Tensor, batch: BatchStatistics | GlobalStatistics | null, pass: Pass): boolean {
     const input = pass.tape?.needsGradient ?? false;
     const parameters = this.weight.trainable;
     if (!pass.tape || !(input || parameters)) return false;
     const saved = x.clone();
     pass.tape.push((dy) => {
       const tensors = { scale: this.weight.value, shift: this.bias.value, mean: this.runningMean.value, variance: this.runningVariance.value };
-      const { dx, dScale, dShift } = batchNormBackward(dy, saved, tensors, batch, this, { input, parameters });
+      const { momentum, epsilon } = this, needs = { input, parameters };
+      const { dx, dScale, dShift } = batch && 'count' in batch && pass.acrossRanks
+        ? synchronisedBackward(dy, saved, tensors, batch, { momentum, epsilon, precision: pass.precision }, needs, pass.acrossRanks)
+        : batchNormBackward(dy, saved, tensors, batch, this, needs);
       if (dScale) give(pass, this.weight, dScale);
       if (dShift) give(pass, this.bias, dShift);
-      release(dy, saved, batch?.mean, batch?.inverseDeviation);
+      release(dy, saved);
+      releaseStatistics(batch);
       return dx;
     });
     return true;
@@ -61,4 +66,8 @@ export class BatchNorm implements Module {
   buffers(): StateBuffer[] {
     return [this.runningMean, this.runningVariance];
   }
+}
+
+function releaseStatistics(batch: BatchStatistics | GlobalStatistics | null): void {
+  release(batch?.mean, batch?.inverseDeviation, batch && 'count' in batch ? batch.count : null);
 }

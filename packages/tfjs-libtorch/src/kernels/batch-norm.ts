@@ -32,6 +32,13 @@ export function registerBatchNorm(): void {
     return [output, scope.output(batchMean, 'float32', [channels]), scope.output(inverseDeviation, 'float32', [channels]), scope.output(runningMean), scope.output(runningVariance)];
   });
 
+  /** → mean and biased variance of each channel, in float32; of `mean` and `variance` only the type counts. */
+  defineKernel('BatchNormMoments', (scope, { x, mean, variance }) => {
+    const statistics = [mean!, variance!].map((t) => scope.aten('aten::clone', scope.handle(t)));
+    const [own, biased] = scope.atenAll('aten::batch_norm_update_stats', channelsFirst(scope, scope.handle(x!), x!.shape.length), ...statistics, 0) as [number, number];
+    return [scope.output(own), scope.output(biased)];
+  });
+
   /** → the gradients that were asked for, in the order input, scale, shift. */
   defineKernel<BatchNormBackwardAttrs>('BatchNormBackward', (scope, { dy, x, scale, mean, variance, batchMean, inverseDeviation }, { training, epsilon, needsInput, needsParameters }) => {
     const rank = x!.shape.length, channels = x!.shape[rank - 1]!;
