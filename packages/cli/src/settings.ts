@@ -42,6 +42,7 @@ export const RUN_SETTINGS: readonly Setting[] = [
   { flags: '--epochs <n>', key: 'epochs', parse: integer, help: 'epochs (default: 4)' },
   { flags: '--batch-size <n>', key: 'batchSize', parse: integer, help: 'pictures a step (default: 16)' },
   { flags: '--accumulate <n>', key: 'accumulate', parse: integer, help: 'parts that a batch is computed in (default: 1)' },
+  { flags: '--sync-batch-norm', key: 'syncBatchNorm', help: "BatchNorm's statistics of a batch over the pictures of all workers" },
   { flags: '--image-size <px>', key: 'imageSize', parse: integer, help: 'side of the pictures (default: 224; 64 for the embedded weights)' },
   { flags: '--learning-rate <x>', key: 'learningRate', parse: number, help: "the head's rate (default: 0.001)" },
   { flags: '--optimizer <name>', key: 'optimizer', choices: ['adam', 'adamw', 'sgd'], help: 'default: adam' },

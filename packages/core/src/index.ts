@@ -20,7 +20,7 @@ export { type LoadOptions, type LoadScope, loadStateDict, stateDictOf, toDevice,
 export { type ModelCard, modelCardSchema } from './model-card.js';
 export { BACKENDS, type BackendCandidate, type BackendFinding, type BackendName, chooseBackend, examineBackends } from './backend.js';
 export { detectArchitecture } from './models/detect.js';
-export { clipGradients } from './optimizers/clip.js';
+export { clipGradients, scaleGradients } from './optimizers/clip.js';
 export { type EarlyStoppingOptions, earlyStopping } from './early-stopping.js';
 export { type ClassFigures, type ClassificationFigures, type Confusion, type ConfusionMatrix, classificationFigures, confusionMatrix, mostConfused } from './metrics/confusion-matrix.js';
 export { readPth } from './weights/pth.js';

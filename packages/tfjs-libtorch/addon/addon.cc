@@ -148,7 +148,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   }
   exports.Set("openGroup", Napi::Function::New(env, open_group));
   exports.Set("sumOverRanks", Napi::Function::New(env, sum_over_ranks));
-  exports.Set("sumNow", Napi::Function::New(env, sum_now));
+  exports.Set("beginSum", Napi::Function::New(env, begin_sum));
+  exports.Set("awaitSum", Napi::Function::New(env, await_sum));
   exports.Set("sumNumbers", Napi::Function::New(env, sum_numbers));
   exports.Set("broadcastBytes", Napi::Function::New(env, broadcast_bytes));
   exports.Set("closeGroup", Napi::Function::New(env, close_group));

@@ -317,6 +317,12 @@ at::Tensor place_of(const at::Tensor& bucket, int64_t offset, const at::Tensor& 
   return bucket.as_strided(gradient.sizes(), bucket_strides(gradient.sizes(), filter), offset);
 }
 
+/// A sum that JavaScript's thread waits for: the tensor that becomes it, and this rank's part of what the group's thread sums.
+struct AwaitedSum {
+  at::Tensor tensor, own;
+  std::future<void> done;
+};
+
 }  // namespace
 
 Napi::Value open_group(const Napi::CallbackInfo& info) {
@@ -339,7 +345,7 @@ Napi::Value sum_over_ranks(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value sum_now(const Napi::CallbackInfo& info) {
+Napi::Value begin_sum(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     auto& group = group_of(info);
@@ -348,7 +354,7 @@ Napi::Value sum_now(const Napi::CallbackInfo& info) {
     auto own = flat.narrow(0, 0, tensor.numel()).view(tensor.sizes());
     own.copy_(tensor);
     auto done = std::make_shared<std::promise<void>>();
-    auto future = done->get_future();
+    auto sum = std::make_unique<AwaitedSum>(AwaitedSum{tensor, own, done->get_future()});
     // A job that is dropped breaks the promise, so that nobody waits for one that will not be done.
     // Nobody in JavaScript knows the job by this number, but the mailbox counts what it delivers.
     group.mailbox().expect(info.Env());
@@ -362,10 +368,18 @@ Napi::Value sum_now(const Napi::CallbackInfo& info) {
       }
       return at::Tensor();
     });
-    done.reset();
-    future.get();
-    tensor.copy_(own);
-    return info.Env().Undefined();
+    return Napi::External<AwaitedSum>::New(info.Env(), sum.release(), [](Napi::Env, AwaitedSum* held) { delete held; });
+  });
+}
+
+Napi::Value await_sum(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    auto& sum = *info[0].As<Napi::External<AwaitedSum>>().Data();
+    if (sum.done.wait_for(std::chrono::milliseconds(info[1].As<Napi::Number>().Int64Value())) != std::future_status::ready) return Napi::Boolean::New(info.Env(), false);
+    sum.done.get();
+    sum.tensor.copy_(sum.own);
+    return Napi::Boolean::New(info.Env(), true);
   });
 }
 
@@ -444,7 +458,8 @@ Napi::Value refuse(const Napi::CallbackInfo& info) {
 
 Napi::Value open_group(const Napi::CallbackInfo& info) { return refuse(info); }
 Napi::Value sum_over_ranks(const Napi::CallbackInfo& info) { return refuse(info); }
-Napi::Value sum_now(const Napi::CallbackInfo& info) { return refuse(info); }
+Napi::Value begin_sum(const Napi::CallbackInfo& info) { return refuse(info); }
+Napi::Value await_sum(const Napi::CallbackInfo& info) { return refuse(info); }
 Napi::Value sum_numbers(const Napi::CallbackInfo& info) { return refuse(info); }
 Napi::Value broadcast_bytes(const Napi::CallbackInfo& info) { return refuse(info); }
 Napi::Value close_group(const Napi::CallbackInfo& info) { return refuse(info); }

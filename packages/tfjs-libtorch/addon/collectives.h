@@ -12,8 +12,10 @@ namespace chameleon {
 Napi::Value open_group(const Napi::CallbackInfo& info);
 /// sumOverRanks(group, job, handle): a flat float32, float64 or bfloat16 tensor, summed where it lies. bfloat16 is summed in float32.
 Napi::Value sum_over_ranks(const Napi::CallbackInfo& info);
-/// sumNow(group, handle): the same for a float32 tensor of any shape, and waits for it.
-Napi::Value sum_now(const Napi::CallbackInfo& info);
+/// beginSum(group, handle) → sum: the same for a float32 tensor of any shape, for this thread to wait for.
+Napi::Value begin_sum(const Napi::CallbackInfo& info);
+/// awaitSum(sum, ms) → boolean: waits so long at most; true once the tensor is the sum. Throws what kept the ranks from summing.
+Napi::Value await_sum(const Napi::CallbackInfo& info);
 /// sumNumbers(group, job, Float64Array): the result is a new Float64Array.
 Napi::Value sum_numbers(const Napi::CallbackInfo& info);
 /// broadcastBytes(group, job, Uint8Array | null, root): the result is the root's bytes.

@@ -25,6 +25,10 @@ declare const groupMark: unique symbol;
 /** A group of the addon's. */
 export interface NativeGroup { readonly [groupMark]: true }
 
+declare const sumMark: unique symbol;
+/** A sum of the addon's that a thread waits for. */
+export interface AwaitedSum { readonly [sumMark]: true }
+
 export interface Addon {
   readonly version: string;
   operator(name: string, overload: string): number;
@@ -43,7 +47,8 @@ export interface Addon {
   /** addon/collectives.h says what each of these does. */
   openGroup(options: GroupOptions, onDone: (job: number, error: string | null, result: Float64Array | Uint8Array | undefined) => void): NativeGroup;
   sumOverRanks(group: NativeGroup, job: number, flat: Handle): void;
-  sumNow(group: NativeGroup, tensor: Handle): void;
+  beginSum(group: NativeGroup, tensor: Handle): AwaitedSum;
+  awaitSum(sum: AwaitedSum, timeoutMs: number): boolean;
   sumNumbers(group: NativeGroup, job: number, values: Float64Array): void;
   broadcastBytes(group: NativeGroup, job: number, bytes: Uint8Array | null, root: number): void;
   closeGroup(group: NativeGroup, job: number): void;

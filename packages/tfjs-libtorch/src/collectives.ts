@@ -7,6 +7,9 @@ export type { GroupOptions } from './addon.js';
 /** Where a gradient lies in a bucket; a filter's numbers stand in the order in which a convolution's gradient gives them. */
 export interface Place { offset: number; filter: boolean }
 
+/** How often a blocked thread asks whether what it waits for is still wanted. */
+const ASK_MS = 10;
+
 type Result = Float64Array | Uint8Array | undefined;
 interface Waiting { resolve: (result: Result) => void; reject: (error: Error) => void }
 
@@ -76,10 +79,19 @@ export class ProcessGroup {
     return [...(sums as Float64Array)];
   }
 
-  /** Sums a float32 tensor where it lies, and blocks this thread until it is done: for what stands in the middle of a pass. */
-  sumNow(tensor: TensorInfo): void {
+  /**
+   * Sums a float32 tensor where it lies, and blocks this thread until it is done: for what stands in the middle of a pass. A blocked thread
+   * hears no message, so whether the sum is still wanted is asked every few milliseconds; once `givenUp` says so, the group is abandoned.
+   */
+  sumNow(tensor: TensorInfo, givenUp: () => boolean = () => false): void {
     if (this.#over) throw this.#over;
-    addon().sumNow(this.#native, this.#backend.handle(tensor));
+    const sum = addon().beginSum(this.#native, this.#backend.handle(tensor));
+    while (!addon().awaitSum(sum, ASK_MS)) {
+      if (!givenUp()) continue;
+      const error = new Error('given up');
+      this.abandon(error);
+      throw error;
+    }
   }
 
   /** The root's bytes; others pass null. */

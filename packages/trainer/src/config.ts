@@ -24,6 +24,8 @@ export const trainConfigSchema = z.strictObject({
   batchSize: z.number().int().min(1).max(1_048_576).default(16),
   /** Micro-batches that a step's batch is computed in, their gradients added. */
   accumulate: z.number().int().min(1).max(4096).default(1),
+  /** Whether BatchNorm takes a batch's statistics over the pictures of all workers; else each worker over its own. */
+  syncBatchNorm: z.boolean().default(false),
   /** px */
   imageSize: z.number().int().min(16).max(2048).default(224),
   optimizer: z.enum(['adam', 'adamw', 'sgd']).default('adam'),

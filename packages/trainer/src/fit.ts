@@ -86,7 +86,7 @@ export async function fit(parts: FitParts): Promise<FitResult> {
 async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: number, phaseIndex: number): Promise<{ position: Position; stopped: boolean }> {
   const { config, dataset, model, exchange, signal, onPhase = () => undefined } = parts;
   const phase = config.recipe.phases[phaseIndex]!;
-  const settings: StepSettings = { precision: config.precision, labelSmoothing: config.labelSmoothing, clipNorm: config.clipNorm, accumulate: config.accumulate, seed: config.seed, imageSize: config.imageSize };
+  const settings: StepSettings = { precision: config.precision, labelSmoothing: config.labelSmoothing, clipNorm: config.clipNorm, accumulate: config.accumulate, seed: config.seed, imageSize: config.imageSize, syncBatchNorm: config.syncBatchNorm };
   let position = start;
   let asked = performance.now();
   onPhase('data');
@@ -101,13 +101,14 @@ async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: numbe
     const done = performance.now();
     position = after(position, result, (done - asked) / 1000);
     parts.onPosition?.(position);
-    const loss = result.lossSum / result.pictureCount;
+    // A batch of bad pictures alone teaches nothing.
+    const loss = result.lossSum / Math.max(1, result.pictureCount);
     await parts.emit({ type: 'step', step: position.step, epoch: start.epoch, loss, correct: result.correctCount, pictures: result.pictureCount, samples: result.samples, learningRates: ratesOf(groups), dataSeconds: (began - asked) / 1000, computeSeconds: (done - began) / 1000 });
     if (!Number.isFinite(loss)) throw diverged(position.step, config.learningRate * factor);
     const [stopWanted, checkpointWanted] = result.votes;
     const due = (config.checkpointEvery !== null && position.step % config.checkpointEvery === 0 && position.stepInEpoch < stepsPerEpoch) || checkpointWanted! > 0;
     if (stopWanted! > 0 || (exchange.worldSize === 1 && signal.aborted)) {
-      await agreeOnStatistics(model, exchange);
+      await agreeOnStatistics(parts);
       return { position, stopped: true };
     }
     if (due) await leaveCheckpoint(parts, position);
@@ -117,9 +118,9 @@ async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: numbe
   return { position, stopped: false };
 }
 
-async function leaveCheckpoint({ model, exchange, checkpoint }: FitParts, position: Position): Promise<void> {
-  await agreeOnStatistics(model, exchange);
-  await checkpoint(position, null);
+async function leaveCheckpoint(parts: FitParts, position: Position): Promise<void> {
+  await agreeOnStatistics(parts);
+  await parts.checkpoint(position, null);
 }
 
 /** Whether any rank says yes. */
@@ -163,9 +164,10 @@ async function endEpoch(parts: FitParts, position: Position, evaluation: Evaluat
 }
 
 /** Null when the run was stopped meanwhile; with others, validation is always finished, for one rank alone can't leave it. */
-async function evaluateUnlessStopped({ model, loader, config, dataset, exchange, signal, giveUp, onPhase }: FitParts): Promise<Evaluation | null> {
+async function evaluateUnlessStopped(parts: FitParts): Promise<Evaluation | null> {
+  const { model, loader, config, dataset, exchange, signal, giveUp, onPhase } = parts;
   onPhase?.('validation');
-  await agreeOnStatistics(model, exchange);
+  await agreeOnStatistics(parts);
   try {
     return await evaluate(model, loader, { precision: config.precision, imageSize: config.imageSize, exchange, validCount: dataset.valid.length, signal: exchange.worldSize === 1 ? signal : giveUp });
   } catch (error) {

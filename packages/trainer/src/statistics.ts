@@ -1,12 +1,12 @@
-import type { Classifier } from '@chameleon/core';
 import { tensor } from '@tensorflow/tfjs-core';
-import type { Exchange } from './exchange/exchange.js';
+import type { FitParts } from './fit.js';
 
 /**
  * Makes BatchNorm's running statistics the mean over the ranks, where they moved: each rank's were those of its own pictures.
- * All ranks call it at the same moment, before they judge the model or leave a checkpoint.
+ * All ranks call it at the same moment, before they judge the model or leave a checkpoint. Synchronised statistics are equal already.
  */
-export async function agreeOnStatistics(model: Classifier, exchange: Exchange): Promise<void> {
+export async function agreeOnStatistics({ model, exchange, config }: Pick<FitParts, 'model' | 'exchange' | 'config'>): Promise<void> {
+  if (config.syncBatchNorm) return;
   const layers = model.batchNorms().filter((layer) => layer.usesBatchStatistics);
   if (exchange.worldSize === 1 || layers.length === 0) return;
   const buffers = layers.flatMap((layer) => layer.buffers());

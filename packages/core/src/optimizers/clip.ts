@@ -15,10 +15,17 @@ export function clipGradients(parameters: readonly Parameter[], maxNorm: number)
   // torch's guard against a norm of 0.
   const factor = maxNorm / (norm + 1e-6);
   if (factor >= 1) return norm;
-  for (const parameter of learning) {
-    const scaled = tidy(() => mul(parameter.gradient!, scalar(factor)));
+  scaleGradients(learning, factor);
+  return norm;
+}
+
+/** Multiplies the gradients that are there. */
+export function scaleGradients(parameters: readonly Parameter[], factor: number): void {
+  for (const parameter of parameters) {
+    const { gradient } = parameter;
+    if (gradient === null) continue;
+    const scaled = tidy(() => mul(gradient, scalar(factor)));
     parameter.clearGradient();
     parameter.accumulate(scaled);
   }
-  return norm;
 }

@@ -12,6 +12,10 @@ export class Calls {
   /** @param onOver told once, when calls can't be made any more */
   constructor(readonly timeoutMs: number, readonly send: (header: CallHeader, bytes: Uint8Array) => void, readonly onOver: () => void) {}
 
+  get isOver(): boolean {
+    return this.#over !== null;
+  }
+
   make(kind: CallKind, bytes: Uint8Array, root = 0): Promise<Uint8Array> {
     if (this.#over) return Promise.reject(this.#over);
     const call = this.#next++;

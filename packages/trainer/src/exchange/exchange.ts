@@ -1,4 +1,5 @@
 import type { Parameter } from '@chameleon/core';
+import type { Tensor } from '@tensorflow/tfjs-core';
 
 /** What ranks share while they train one model together. All ranks make the same calls in the same order. */
 export interface Exchange {
@@ -10,6 +11,8 @@ export interface Exchange {
   sumGradients(parameters: readonly Parameter[]): Promise<void>;
   /** The sums over all ranks of a few numbers. */
   sumNumbers(values: readonly number[]): Promise<number[]>;
+  /** Takes over a float32 tensor and gives its sum over the ranks, the same bits on all. Blocks: for what stands in the middle of a pass. */
+  sumNow(values: Tensor): Tensor;
   /** The root's bytes, on every rank; others pass null. */
   broadcast(bytes: Uint8Array | null, root: number): Promise<Uint8Array>;
   /** Gives up whatever is under way: pending calls reject with ExchangeAborted at once, never waiting for a timeout. */
@@ -37,6 +40,8 @@ export interface ExchangeOptions {
   signal: AbortSignal;
   /** How gradients travel; summed in float32 either way. By default float32. */
   wire?: 'float32' | 'bfloat16';
+  /** Asked while this thread is blocked in `sumNow` and hears no message: whether the exchange was given up. From memory that threads share. */
+  isGivenUp?: () => boolean;
 }
 
 export const EXCHANGES = ['gloo', 'grpc'] as const;
@@ -65,6 +70,7 @@ export const alone: Exchange = {
   gradientReady: () => undefined,
   sumGradients: () => Promise.resolve(),
   sumNumbers: (values) => Promise.resolve([...values]),
+  sumNow: (values) => values,
   broadcast: (bytes) => Promise.resolve(bytes!),
   abort: () => undefined,
   close: () => Promise.resolve(),

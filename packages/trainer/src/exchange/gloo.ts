@@ -1,5 +1,5 @@
 import { type Parameter, UserError } from '@chameleon/core';
-import { type TensorInfo, backend, getBackend } from '@tensorflow/tfjs-core';
+import { type Tensor, type TensorInfo, backend, getBackend } from '@tensorflow/tfjs-core';
 import { ExchangeAborted } from './aborted.js';
 import type { Exchange, ExchangeOptions } from './exchange.js';
 import { GradientBuckets } from './gradient-buckets.js';
@@ -15,6 +15,7 @@ interface NativeGroup {
   bucket(length: number, precision: 'float32' | 'bfloat16'): NativeBucket;
   sumBucket(bucket: NativeBucket): Promise<void>;
   sumNumbers(values: readonly number[]): Promise<number[]>;
+  sumNow(tensor: TensorInfo, givenUp: () => boolean): void;
   broadcast(bytes: Uint8Array | null, root: number): Promise<Uint8Array>;
   abandon(error: Error): void;
   close(): Promise<void>;
@@ -27,7 +28,7 @@ interface GroupBackend {
  * The exchange over PyTorch's c10d and Gloo, in the libtorch backend of this thread. Rank 0 keeps c10d's store at the meeting point.
  * Its port is open on all addresses of that host, for libtorch 1.13 can't be told otherwise; what travels there are addresses alone.
  */
-export async function openGloo({ rank, worldSize, meeting, address, timeoutMs, signal, wire = 'float32' }: ExchangeOptions): Promise<Exchange> {
+export async function openGloo({ rank, worldSize, meeting, address, timeoutMs, signal, wire = 'float32', isGivenUp = () => false }: ExchangeOptions): Promise<Exchange> {
   const reasonGiven = () => new ExchangeAborted(`The exchange was given up: ${textOf(signal.reason)}`, { cause: signal.reason });
   if (signal.aborted) throw reasonGiven();
   const where = `rank ${rank} of ${worldSize} at ${meeting.host}:${meeting.port}`;
@@ -43,7 +44,7 @@ export async function openGloo({ rank, worldSize, meeting, address, timeoutMs, s
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
-  return glooExchange(group, { rank, worldSize, wire, where });
+  return glooExchange(group, { rank, worldSize, wire, where, isGivenUp });
 }
 
 function begin(options: Parameters<NonNullable<GroupBackend['openGroup']>>[0]): NativeGroup {
@@ -56,7 +57,7 @@ function begin(options: Parameters<NonNullable<GroupBackend['openGroup']>>[0]): 
   }
 }
 
-function glooExchange(group: NativeGroup, { rank, worldSize, wire, where }: { rank: number; worldSize: number; wire: 'float32' | 'bfloat16'; where: string }): Exchange {
+function glooExchange(group: NativeGroup, { rank, worldSize, wire, where, isGivenUp }: { rank: number; worldSize: number; wire: 'float32' | 'bfloat16'; where: string; isGivenUp: () => boolean }): Exchange {
   const placeOf = ({ layout }: Parameter, offset: number) => ({ offset, filter: layout === 'filter' });
   const buckets = new GradientBuckets<NativeBucket>(worldSize, {
     make: (length) => group.bucket(length, wire),
@@ -66,13 +67,21 @@ function glooExchange(group: NativeGroup, { rank, worldSize, wire, where }: { ra
     release: (bucket) => bucket.dispose(),
   });
   /** What fails here fails for good: the ranks are no longer at the same place. */
-  const orAborted = async <T>(call: Promise<T>): Promise<T> => {
+  const gone = (error: unknown): ExchangeAborted => {
+    const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The exchange broke (${where}): ${textOf(error)}`, { cause: error });
+    group.abandon(told);
+    return told;
+  };
+  const orAborted = <T>(call: Promise<T>): Promise<T> => call.catch((error: unknown) => {
+    throw gone(error);
+  });
+  const sumNow = (values: Tensor): Tensor => {
     try {
-      return await call;
+      group.sumNow(values, isGivenUp);
+      return values;
     } catch (error) {
-      const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The exchange broke (${where}): ${textOf(error)}`, { cause: error });
-      group.abandon(told);
-      throw told;
+      values.dispose();
+      throw gone(error);
     }
   };
   return {
@@ -81,6 +90,7 @@ function glooExchange(group: NativeGroup, { rank, worldSize, wire, where }: { ra
     gradientReady: (parameter) => buckets.ready(parameter),
     sumGradients: (parameters) => orAborted(buckets.sum(parameters)),
     sumNumbers: (values) => orAborted(group.sumNumbers(values)),
+    sumNow,
     broadcast: (bytes, root) => orAborted(group.broadcast(bytes, root)),
     abort: (reason) => group.abandon(new ExchangeAborted(`The exchange was given up: ${reason}`)),
     close: async () => {

@@ -40,6 +40,9 @@ export function memoryExchanges(worldSize: number): Exchange[] {
         await meet('taken', turn++, rank, null);
         for (const own of all[rank]!) own.dispose();
       },
+      sumNow: () => {
+        throw new Error('ranks in one thread can not wait for each other');
+      },
       broadcast: async (bytes: Uint8Array | null, root: number) => (await meet('bytes', turn++, rank, bytes))[root]!,
       abort: () => undefined,
       close: () => Promise.resolve(),

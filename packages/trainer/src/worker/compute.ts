@@ -53,7 +53,7 @@ async function trainGeneration(replica: Replica, assignment: Assignment, own: Un
   const { number, rank, split, meeting } = assignment;
   gauges.enter('meeting');
   const exchange = guarded(
-    await openExchange(setup.exchange, { rank, worldSize: split.length, meeting: { ...meeting, prefix: `${setup.runId}/${number}` }, address: setup.address, timeoutMs: setup.exchangeTimeoutMs, signal: own.given.signal }).catch((error: unknown) => {
+    await openExchange(setup.exchange, { rank, worldSize: split.length, meeting: { ...meeting, prefix: `${setup.runId}/${number}` }, address: setup.address, timeoutMs: setup.exchangeTimeoutMs, signal: own.given.signal, isGivenUp: () => gauges.isAbandoned(number) }).catch((error: unknown) => {
       throw broken(error);
     }),
   );

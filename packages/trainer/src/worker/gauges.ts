@@ -6,7 +6,7 @@ import type { StepPhase } from '../training-step.js';
  */
 export type GaugePhase = StepPhase | 'waiting' | 'meeting' | 'state' | 'validation' | 'checkpoint';
 const PHASES: readonly GaugePhase[] = ['waiting', 'meeting', 'state', 'data', 'forward', 'backward', 'exchange', 'optimizer', 'validation', 'checkpoint'];
-const FIELDS = 4;
+const FIELDS = 5;
 
 export interface GaugeReading {
   phase: GaugePhase;
@@ -38,6 +38,15 @@ export class Gauges {
     this.#values[1] = step;
     this.#values[2] = epoch;
     this.#values[3]! += samples;
+  }
+
+  /** The network thread's word to a compute thread that is blocked in a sum and hears no message: the last generation that is given up. */
+  abandon(generation: number): void {
+    this.#values[4] = generation;
+  }
+
+  isAbandoned(generation: number): boolean {
+    return this.#values[4]! >= generation;
   }
 
   read(): GaugeReading {

@@ -16,12 +16,21 @@ export function guarded(exchange: Exchange): Exchange {
       throw broken(given ?? error);
     }
   };
+  const runNow = <T>(act: () => T): T => {
+    if (given !== null) throw new ExchangeBroken(given);
+    try {
+      return act();
+    } catch (error) {
+      throw broken(given ?? error);
+    }
+  };
   return {
     rank: exchange.rank,
     worldSize: exchange.worldSize,
     gradientReady: (parameter) => (given === null ? exchange.gradientReady(parameter) : undefined),
     sumGradients: (parameters) => run(() => exchange.sumGradients(parameters)),
     sumNumbers: (values) => run(() => exchange.sumNumbers(values)),
+    sumNow: (values) => runNow(() => exchange.sumNow(values)),
     broadcast: (bytes, root) => run(() => exchange.broadcast(bytes, root)),
     abort: (reason) => {
       given ??= reason;

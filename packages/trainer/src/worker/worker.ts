@@ -215,6 +215,7 @@ class NetworkSide {
   async #abandon(generation: number, reason: string): Promise<void> {
     // It ended by itself while there was no coordinator to tell.
     if (this.#generation?.number !== generation) return this.#tellEnd(generation, this.#end);
+    this.#gauges.abandon(generation);
     this.#assigned!.thread.send({ kind: 'abandon', generation, reason });
     this.#watchdog ??= setTimeout(() => this.#watch(), this.#assigned!.timing.watchdogMs);
   }
