@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
 import colors from 'picocolors';
-import type { RunEvent } from '@chameleon/trainer';
+import { type RunEvent, describeChange } from '@chameleon/trainer';
 
 /** Results go to stdout, progress and remarks to stderr: `--json` in a pipe stays clean. */
 export const print = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -111,6 +111,10 @@ export function runNarrator(epochCount: number): (event: RunEvent) => void {
       case 'generation':
         progress.clear();
         remark(`generation ${event.generation}: ${event.workers.length} ${event.workers.length === 1 ? 'worker' : 'workers'} from step ${event.step} on (${event.reason})`);
+        return;
+      case 'change':
+        progress.clear();
+        remark(`after step ${event.step}: ${describeChange(event.change)}`);
         return;
       case 'fault':
       case 'checkpoint':

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type Classifier, type HostTensor, type Optimizer, UserError, loadStateDict, readSafetensors, stateDictOf, toDevice, toHost, writeSafetensors } from '@chameleon/core';
 import { z } from 'zod';
 import { explainDisk, readIfThere, sha256, writeWhole } from './files.js';
+import { takenChangeSchema } from './live/change.js';
 import { FILES } from './run-directory.js';
 
 /**
@@ -20,6 +21,8 @@ export const positionSchema = z.object({
   /** Validation accuracies of the epochs that are done. */
   history: z.array(z.number()),
   best: z.object({ epoch: z.number(), accuracy: z.number(), step: z.number() }).nullable(),
+  /** What was changed of the live run so far. */
+  changes: z.array(takenChangeSchema).default([]),
 });
 export type Position = z.infer<typeof positionSchema>;
 
@@ -31,7 +34,7 @@ const stateSchema = z.object({
 });
 const pointerSchema = z.object({ step: z.number().int().nonnegative() });
 
-export const START: Position = { step: 0, epoch: 0, stepInEpoch: 0, totals: { lossSum: 0, correctCount: 0, pictureCount: 0, seconds: 0 }, history: [], best: null };
+export const START: Position = { step: 0, epoch: 0, stepInEpoch: 0, totals: { lossSum: 0, correctCount: 0, pictureCount: 0, seconds: 0 }, history: [], best: null, changes: [] };
 
 /** What a checkpoint is made of: model and optimizer as they stand, and where. */
 export interface TrainingState {

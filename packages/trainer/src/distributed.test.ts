@@ -1,16 +1,20 @@
 import { join } from 'node:path';
 import { findRecipe, readSafetensors } from '@chameleon/core';
-import { type Dataset, epochOrder, openDataset, stepCount } from '@chameleon/data';
+import { type Dataset, PictureLoader, epochOrder, openDataset, stepCount } from '@chameleon/data';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { newestCheckpoint } from './checkpoint.js';
+import { START, newestCheckpoint } from './checkpoint.js';
 import type { TrainConfig } from './config.js';
+import { openRunClient } from './coordinator/client.js';
 import { type CoordinatorOptions, type RunningCoordinator, startCoordinator } from './coordinator/start.js';
-import { type RunEvent, effectiveEvents } from './events.js';
+import { type NewEvent, type RunEvent, effectiveEvents } from './events.js';
+import { alone as oneRank } from './exchange/exchange.js';
+import { createOptimizer, fit } from './fit.js';
+import type { TakenChange } from './live/change.js';
 import { openModel } from './model-bundle.js';
 import { readEvents } from './run-directory.js';
 import { type TestProcess, endProcesses, startCoordinatorProcess, startWorkerProcess, until } from './testing/processes.js';
 import { drawSmallDataset, smallConfig, startEngine, surroundings, temporaryFolder } from './testing/small-run.js';
-import { train } from './train.js';
+import { startModel, train } from './train.js';
 import { sampleHash } from './training-step.js';
 import { freePort } from './worker/address.js';
 
@@ -52,6 +56,20 @@ async function begin(path: string, given: Partial<CoordinatorOptions> = {}, more
     ranks: () => [...(running.coordinator.membership.generation?.members ?? [])],
     [Symbol.asyncDispose]: () => running.close(),
   };
+}
+
+/** The steps of one rank that takes changes at the steps that they name. */
+async function trainChanged(given: TrainConfig, changes: TakenChange[]): Promise<Extract<NewEvent, { type: 'step' }>[]> {
+  const steps: Extract<NewEvent, { type: 'step' }>[] = [];
+  const model = startModel(given, dataset.classes.length, { name: 'random', tensors: null }), optimizer = createOptimizer(given);
+  await using loader = new PictureLoader(dataset, { imageSize: given.imageSize, workers: 1 });
+  try {
+    await fit({ config: given, dataset, model, optimizer, loader, exchange: oneRank, start: START, signal: new AbortController().signal, askedChanges: () => changes, emit: (fact) => Promise.resolve(void (fact.type === 'step' && steps.push(fact))), checkpoint: () => Promise.resolve() });
+    return steps;
+  } finally {
+    model.dispose();
+    optimizer.dispose();
+  }
 }
 
 /** Every picture was counted once an epoch, by what the workers said that they took. */
@@ -121,6 +139,30 @@ describe('one run over several processes', { timeout: 120_000 }, () => {
     expect(await run.running.outcome).toMatchObject({ reason: 'done' });
     expect(await Promise.all([a.ended, b.ended])).toEqual([0, 0]);
     await expectLedger('stopped', config({ epochs: 60 }));
+  });
+
+  it('is changed while it trains: all ranks take it at one step, and at the same step again after a worker was killed', async () => {
+    const recipe = findRecipe('feature-extractor-bn-eval');
+    await using run = await begin('changed', { maxWorkers: 2 }, { recipe, epochs: 15, schedule: { kind: 'constant' } });
+    const workers = ['a', 'b'].map((id) => run.worker(id));
+    await until('step 3', () => run.step() >= 3 && run.ranks().length === 2);
+    using client = await openRunClient(`127.0.0.1:${run.running.port}`, { token: 'a token of the tests', tls: null });
+    await client.setRate('', 'head', 0.0004);
+    await client.unfreeze('');
+    await until('both are taken', () => run.running.coordinator.parts.log.changeCount === 2);
+    workers[run.ranks()[0] === 'a' ? 0 : 1]!.kill('SIGKILL');
+    await until('one goes on', () => run.ranks().length === 1);
+    expect(await run.running.outcome).toMatchObject({ reason: 'done', step: 45 });
+    const events = await readEvents(join(folder.path, 'changed')), effective = effectiveEvents(events);
+    const taken = effective.filter((event) => event.type === 'change').map(({ step, change }) => ({ step, change }));
+    expect(taken.map(({ change }) => change.kind)).toEqual(['set-rate', 'unfreeze']);
+    for (const again of events.filter((event) => event.type === 'change')) expect(taken).toContainEqual({ step: again.step, change: again.change });
+    // The same changes at the same steps, on one rank that was never disturbed.
+    const expected = await trainChanged(config({ recipe, epochs: 15, schedule: { kind: 'constant' } }), taken);
+    const steps = effective.filter((event) => event.type === 'step');
+    expect(steps.map(({ learningRates }) => learningRates)).toEqual(expected.map(({ learningRates }) => learningRates));
+    expect(new Set(steps.map(({ learningRates }) => JSON.stringify(learningRates))).size).toBe(3);
+    steps.forEach(({ loss }, i) => expect(loss).toBeCloseTo(expected[i]!.loss, 2));
   });
 
   it('lets a worker leave politely: no step is done twice', async () => {

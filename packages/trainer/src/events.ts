@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { changeSchema } from './live/change.js';
 
 /** One fact of a run, a line of `events.jsonl`. `time` is ISO 8601. */
 const fact = <Kind extends string, Shape extends z.ZodRawShape>(type: Kind, shape: Shape) => z.object({ type: z.literal(type), time: z.iso.datetime(), ...shape });
@@ -18,6 +19,8 @@ export const runEventSchema = z.discriminatedUnion('type', [
   fact('epoch', { epoch: z.number(), step: z.number(), trainLoss: number, trainAccuracy: z.number(), validLoss: number, validAccuracy: z.number(), seconds: z.number(), picturesPerSecond: z.number(), learningRates: rates }),
   fact('checkpoint', { step: z.number(), epoch: z.number(), best: z.boolean() }),
   fact('command', { command: z.string(), detail: z.record(z.string(), z.unknown()) }),
+  /** A setting that somebody changed, after this step; `id` counts the run's changes from 1. */
+  fact('change', { id: z.number(), step: z.number(), epoch: z.number(), change: changeSchema }),
   fact('fault', { message: z.string() }),
   fact('finish', { step: z.number(), validAccuracy: number, seconds: z.number(), reason: z.enum(['done', 'stopped early', 'interrupted']) }),
 ]);
@@ -53,5 +56,5 @@ export function effectiveEvents(events: readonly RunEvent[]): RunEvent[] {
 }
 
 function isAfter(event: RunEvent, { step, epoch }: { step: number; epoch: number }): boolean {
-  return (event.type === 'step' && event.step > step) || (event.type === 'epoch' && (event.step > step || event.epoch >= epoch)) || event.type === 'finish';
+  return ((event.type === 'step' || event.type === 'change') && event.step > step) || (event.type === 'epoch' && (event.step > step || event.epoch >= epoch)) || event.type === 'finish';
 }

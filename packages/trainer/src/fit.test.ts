@@ -8,6 +8,7 @@ import type { Evaluation } from './evaluation.js';
 import type { NewEvent } from './events.js';
 import { type FitResult, createOptimizer, fit } from './fit.js';
 import { evenSplit, sliceOf } from './membership/split.js';
+import type { AskedChange } from './live/change.js';
 import { memoryExchanges } from './testing/memory-exchange.js';
 import { drawSmallDataset, smallConfig, startEngine, temporaryFolder } from './testing/small-run.js';
 import { startModel } from './train.js';
@@ -31,7 +32,7 @@ interface Ran {
 }
 
 /** Trains over so many ranks in this process; gives what each of them has at the end. */
-async function trainOver(worldSize: number, config: TrainConfig, signals: AbortSignal[] = []): Promise<Ran[]> {
+async function trainOver(worldSize: number, config: TrainConfig, signals: AbortSignal[] = [], askedBy: (rank: number, stepsDone: number) => AskedChange[] = () => []): Promise<Ran[]> {
   const split = evenSplit(config.batchSize, worldSize);
   await using loader = new PictureLoader(dataset, { imageSize: config.imageSize, workers: 1 });
   return await Promise.all(memoryExchanges(worldSize).map(async (exchange, rank) => {
@@ -42,6 +43,7 @@ async function trainOver(worldSize: number, config: TrainConfig, signals: AbortS
       const result = await fit({
         config, dataset, model, optimizer, loader, exchange, start: START, signal: signals[rank] ?? new AbortController().signal,
         slice: (rows) => sliceOf(split, rank, rows),
+        askedChanges: () => askedBy(rank, steps(events).length),
         emit: (event) => Promise.resolve(void events.push(event)),
         checkpoint: (_, atEnd) => Promise.resolve(void (shown = atEnd?.best ? atEnd.evaluation : shown)),
       });
@@ -56,6 +58,32 @@ async function trainOver(worldSize: number, config: TrainConfig, signals: AbortS
 
 const largestDifference = (a: Float32Array, b: Float32Array) => a.reduce((largest, value, i) => Math.max(largest, Math.abs(value - b[i]!)), 0);
 const steps = (events: NewEvent[]) => events.filter((event) => event.type === 'step');
+
+describe('a live run that is changed', () => {
+  const asked = (...steps: (number | null)[]): AskedChange[] => [{ step: steps[0]!, change: { kind: 'set-rate', group: 'head', learningRate: 0.0004 } }, { step: steps[1]!, change: { kind: 'unfreeze' } }];
+  const config = () => smallConfig(dataset.root, { recipe: findRecipe('feature-extractor-bn-eval'), epochs: 3, schedule: { kind: 'constant' } });
+
+  it('takes each change on all ranks after the step in which the last of them had heard of it, also in the middle of an epoch', async () => {
+    const ran = await trainOver(2, config(), [], (rank, done) => asked(null, null).slice(0, done >= (rank === 0 ? 1 : 3) ? 2 : 0));
+    for (const { events, result } of ran) {
+      expect(events.filter((event) => event.type === 'change').map(({ id, step, change }) => [id, step, change.kind])).toEqual([[1, 4, 'set-rate'], [2, 5, 'unfreeze']]);
+      expect(result.position.changes.map(({ step }) => step)).toEqual([4, 5]);
+      expect(steps(events).map(({ learningRates }) => Object.values(learningRates).length)).toEqual([1, 1, 1, 1, 1, 2, 2, 2, 2]);
+      expect(steps(events)[4]!.learningRates).toEqual({ head: 0.0004 });
+      expect(steps(events)[5]!.learningRates).toEqual({ head: 0.0004, body: config().learningRate * 0.01 });
+    }
+  });
+
+  it('has the same curve and weights with one, two and three ranks, and another one than without the changes', async () => {
+    const [one, two, three, unchanged] = [await trainOver(1, config(), [], () => asked(2, 4)), await trainOver(2, config(), [], () => asked(2, 4)), await trainOver(3, config(), [], () => asked(2, 4)), await trainOver(1, config())];
+    const curve = (ran: Ran[]) => steps(ran[0]!.events).map(({ loss }) => loss);
+    for (const other of [two, three]) {
+      curve(other).forEach((loss, i) => expect(loss).toBeCloseTo(curve(one)[i]!, 4));
+      expect(largestDifference(one[0]!.weights, other[0]!.weights)).toBeLessThan(1e-4);
+    }
+    expect(largestDifference(one[0]!.weights, unchanged[0]!.weights)).toBeGreaterThan(1e-4);
+  });
+});
 
 describe('a run over several ranks', () => {
   const config = () => smallConfig(join(folder.path, 'data'), { recipe: findRecipe('discriminative-bn-eval'), epochs: 2, batchSize: 7 });

@@ -1,10 +1,11 @@
-import { type Classifier, type Optimizer, Adam, Sgd, UserError, applyPhase, earlyStopping, phaseIndexAt, scheduleFactor } from '@chameleon/core';
+import { type Classifier, type Optimizer, type ParameterGroup, Adam, Sgd, UserError, applyPhase, earlyStopping, phaseIndexAt, scheduleFactor } from '@chameleon/core';
 import { type Dataset, type PictureLoader, stepCount } from '@chameleon/data';
 import type { TrainConfig } from './config.js';
 import type { Position } from './checkpoint.js';
 import { type Evaluation, evaluate, gatherEvaluation } from './evaluation.js';
 import type { NewEvent } from './events.js';
 import type { Exchange } from './exchange/exchange.js';
+import { type AskedChange, type Change, changedPhase, changedRates, hasHeard, nextChange } from './live/change.js';
 import { parameterGroups, ratesOf } from './parameter-groups.js';
 import { agreeOnStatistics } from './statistics.js';
 import { type StepPhase, type StepResult, type StepSettings, trainStep } from './training-step.js';
@@ -30,6 +31,8 @@ export interface FitParts {
   giveUp?: AbortSignal;
   /** Whether somebody asks this rank for a checkpoint after the step at hand. */
   wantsCheckpoint?: () => boolean;
+  /** What this rank knows of the changes that were asked for, those that were taken among them. */
+  askedChanges?: () => readonly AskedChange[];
   onPhase?: (phase: StepPhase | 'validation') => void;
 }
 
@@ -64,8 +67,9 @@ export async function fit(parts: FitParts): Promise<FitResult> {
   let phaseIndex = -1;
   while (position.epoch < config.epochs) {
     const index = phaseIndexAt(config.recipe, position.epoch, config.epochs);
-    applyPhase(model, config.recipe.phases[index]!);
-    if (index !== phaseIndex) await parts.emit({ type: 'phase', phase: index, epoch: position.epoch, trainable: trainableCount(model), batchNorm: config.recipe.phases[index]!.batchNorm });
+    const phase = changedPhase(config.recipe, index, position.changes);
+    applyPhase(model, phase);
+    if (index !== phaseIndex) await parts.emit({ type: 'phase', phase: index, epoch: position.epoch, trainable: trainableCount(model), batchNorm: phase.batchNorm });
     phaseIndex = index;
     const trained = await trainEpoch(parts, position, stepsPerEpoch, index);
     position = trained.position;
@@ -85,7 +89,6 @@ export async function fit(parts: FitParts): Promise<FitResult> {
 /** The rest of an epoch's steps; stops between two steps when the run is told to. */
 async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: number, phaseIndex: number): Promise<{ position: Position; stopped: boolean }> {
   const { config, dataset, model, exchange, signal, onPhase = () => undefined } = parts;
-  const phase = config.recipe.phases[phaseIndex]!;
   const settings: StepSettings = { precision: config.precision, labelSmoothing: config.labelSmoothing, clipNorm: config.clipNorm, accumulate: config.accumulate, seed: config.seed, imageSize: config.imageSize, syncBatchNorm: config.syncBatchNorm };
   let position = start;
   let asked = performance.now();
@@ -93,19 +96,22 @@ async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: numbe
   const batches = parts.loader.train({ seed: config.seed, epoch: start.epoch, batchSize: config.batchSize, augmentation: config.augmentation, firstStep: start.stepInEpoch, dropLast: config.dropLast, ...(parts.slice ? { slice: parts.slice } : {}), signal: parts.giveUp });
   for await (const batch of batches) {
     const began = performance.now();
-    const factor = scheduleFactor(config.schedule, { step: position.step, stepCount: config.epochs * stepsPerEpoch, stepsPerEpoch });
-    const groups = parameterGroups(model, phase, config.learningRate * factor);
+    const groups = groupsAt(parts, position, position.step, { phaseIndex, stepsPerEpoch });
     const globalBatch = exchange.worldSize === 1 ? batch.rows : Math.min(config.batchSize, dataset.train.length - position.stepInEpoch * config.batchSize);
-    const votes = [signal.aborted, parts.wantsCheckpoint?.() ?? false].map(Number);
+    const changes = parts.askedChanges?.() ?? [];
+    const votes = [signal.aborted, parts.wantsCheckpoint?.() ?? false, hasHeard(changes, position.changes)].map(Number);
     const result = await trainStep({ ...batch, epoch: start.epoch, globalBatch, votes }, groups, { ...parts, settings });
     const done = performance.now();
-    position = after(position, result, (done - asked) / 1000);
+    const [stopWanted, checkpointWanted, heardBy] = result.votes;
+    const change = nextChange(changes, position.changes, { step: position.step + 1, heardBy: heardBy!, worldSize: exchange.worldSize });
+    position = after(position, result, (done - asked) / 1000, change);
+    if (change?.kind === 'unfreeze') applyPhase(model, changedPhase(config.recipe, phaseIndex, position.changes));
     parts.onPosition?.(position);
     // A batch of bad pictures alone teaches nothing.
     const loss = result.lossSum / Math.max(1, result.pictureCount);
     await parts.emit({ type: 'step', step: position.step, epoch: start.epoch, loss, correct: result.correctCount, pictures: result.pictureCount, samples: result.samples, learningRates: ratesOf(groups), dataSeconds: (began - asked) / 1000, computeSeconds: (done - began) / 1000 });
-    if (!Number.isFinite(loss)) throw diverged(position.step, config.learningRate * factor);
-    const [stopWanted, checkpointWanted] = result.votes;
+    if (change) await parts.emit({ type: 'change', id: position.changes.length, step: position.step, epoch: start.epoch, change });
+    if (!Number.isFinite(loss)) throw diverged(position.step, ratesOf(groups));
     const due = (config.checkpointEvery !== null && position.step % config.checkpointEvery === 0 && position.stepInEpoch < stepsPerEpoch) || checkpointWanted! > 0;
     if (stopWanted! > 0 || (exchange.worldSize === 1 && signal.aborted)) {
       await agreeOnStatistics(parts);
@@ -116,6 +122,13 @@ async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: numbe
     onPhase('data');
   }
   return { position, stopped: false };
+}
+
+/** What learns at a step, and how fast: the phase, the schedule, and what was changed since. */
+function groupsAt({ config, model }: FitParts, { changes }: Position, step: number, { phaseIndex, stepsPerEpoch }: { phaseIndex: number; stepsPerEpoch: number }): ParameterGroup[] {
+  const at = { step, stepCount: config.epochs * stepsPerEpoch, stepsPerEpoch };
+  const groups = parameterGroups(model, changedPhase(config.recipe, phaseIndex, changes), config.learningRate * scheduleFactor(config.schedule, at));
+  return changedRates(groups, changes, config.schedule, at);
 }
 
 async function leaveCheckpoint(parts: FitParts, position: Position): Promise<void> {
@@ -129,10 +142,12 @@ async function anyone({ exchange }: FitParts, vote: boolean): Promise<boolean> {
   return votes! > 0;
 }
 
-function after({ totals, ...position }: Position, { lossSum, correctCount, pictureCount }: StepResult, seconds: number): Position {
+function after({ totals, ...position }: Position, { lossSum, correctCount, pictureCount }: StepResult, seconds: number, change: Change | undefined): Position {
+  const step = position.step + 1;
   return {
     ...position,
-    step: position.step + 1,
+    step,
+    ...(change ? { changes: [...position.changes, { step, change }] } : {}),
     stepInEpoch: position.stepInEpoch + 1,
     totals: { lossSum: totals.lossSum + lossSum, correctCount: totals.correctCount + correctCount, pictureCount: totals.pictureCount + pictureCount, seconds: totals.seconds + seconds },
   };
@@ -140,10 +155,8 @@ function after({ totals, ...position }: Position, { lossSum, correctCount, pictu
 
 /** The epoch's row, and the position at the start of the next. */
 async function endEpoch(parts: FitParts, position: Position, evaluation: Evaluation, phaseIndex: number, stepsPerEpoch: number): Promise<Position> {
-  const { config, model } = parts;
   const { totals, epoch, step } = position;
-  const factor = scheduleFactor(config.schedule, { step: Math.max(0, step - 1), stepCount: config.epochs * stepsPerEpoch, stepsPerEpoch });
-  const learningRates = ratesOf(parameterGroups(model, config.recipe.phases[phaseIndex]!, config.learningRate * factor));
+  const learningRates = ratesOf(groupsAt(parts, position, Math.max(0, step - 1), { phaseIndex, stepsPerEpoch }));
   await parts.emit({
     type: 'epoch', epoch, step,
     trainLoss: totals.lossSum / totals.pictureCount, trainAccuracy: totals.correctCount / totals.pictureCount,
@@ -157,6 +170,7 @@ async function endEpoch(parts: FitParts, position: Position, evaluation: Evaluat
     totals: { lossSum: 0, correctCount: 0, pictureCount: 0, seconds: 0 },
     history: [...position.history, evaluation.accuracy],
     best: best ? { epoch, accuracy: evaluation.accuracy, step } : position.best,
+    changes: position.changes,
   };
   const shown = best ? await gatherEvaluation(evaluation, parts.exchange) : evaluation;
   await parts.checkpoint(next, { evaluation: shown, best });
@@ -183,6 +197,6 @@ async function interrupted({ checkpoint }: FitParts, position: Position): Promis
 
 const trainableCount = (model: Classifier): number => model.parameters().reduce((sum, parameter) => sum + (parameter.trainable ? parameter.size : 0), 0);
 
-function diverged(step: number, learningRate: number): UserError {
-  return new UserError(`The loss is no longer a number at step ${step} (learning rate ${learningRate.toPrecision(3)}): the run diverged. Lower --learning-rate, or pass --clip-norm 1.`);
+function diverged(step: number, rates: Readonly<Record<string, number>>): UserError {
+  return new UserError(`The loss is no longer a number at step ${step} (learning rate ${Math.max(...Object.values(rates)).toPrecision(3)}): the run diverged. Lower --learning-rate, or pass --clip-norm 1.`);
 }

@@ -28,6 +28,7 @@ export { type WeightsRow, listWeights } from './weights/registry.js';
 export { type CoordinatorOptions, type CoordinatorSurroundings, type RunPlace, type RunningCoordinator, startCoordinator } from './coordinator/start.js';
 export type { CoordinatorOutcome } from './coordinator/coordinator.js';
 export { type RunClient, openRunClient } from './coordinator/client.js';
+export { type Change, describeChange } from './live/change.js';
 export { type Security, type TlsFiles, readJoinToken } from './coordinator/security.js';
 export { type WorkerOptions, type WorkerOutcome, type WorkerWatcher, runWorker } from './worker/worker.js';
 export { type SshHost, type SshWorker, readHosts, sshWorkers } from './launch/ssh.js';

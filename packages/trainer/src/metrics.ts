@@ -76,6 +76,7 @@ export class RunMetrics {
       case 'skip':
       case 'phase':
       case 'command':
+      case 'change':
       case 'fault':
       case 'finish':
         return;

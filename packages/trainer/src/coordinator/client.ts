@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { UserError } from '@chameleon/core';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { type Run, RunServiceClient, type WatchRunResponse } from '../generated/chameleon/trainer/v1/trainer.js';
@@ -13,6 +14,10 @@ export interface RunClient extends Disposable {
   get(run: string): Promise<Run>;
   stop(run: string): Promise<Run>;
   checkpoint(run: string): Promise<Run>;
+  /** Lets everything learn from a step on that all ranks take together. */
+  unfreeze(run: string): Promise<Run>;
+  /** Sets a group's learning rate from such a step on. */
+  setRate(run: string, group: string, learningRate: number): Promise<Run>;
   watch(run: string, signal: AbortSignal): AsyncGenerator<NonNullable<WatchRunResponse['update']>, void, void>;
 }
 
@@ -35,6 +40,8 @@ export async function openRunClient(coordinator: string, { token, tls }: Omit<Se
     get: (runId) => ask((answer) => client.getRun({ runId }, metadata, options(), answer)),
     stop: (runId) => ask((answer) => client.stopRun({ runId }, metadata, options(), answer)),
     checkpoint: (runId) => ask((answer) => client.checkpointRun({ runId }, metadata, options(), answer)),
+    unfreeze: (runId) => ask((answer) => client.unfreezeRun({ runId, requestId: randomUUID() }, metadata, options(), answer)),
+    setRate: (runId, group, learningRate) => ask((answer) => client.setRate({ runId, requestId: randomUUID(), group, learningRate }, metadata, options(), answer)),
     async *watch(runId, signal) {
       const stream = client.watchRun({ runId }, metadata);
       const cancel = () => stream.cancel();

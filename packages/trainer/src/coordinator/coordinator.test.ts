@@ -1,8 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findRecipe } from '@chameleon/core';
 import { Client, credentials, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Ended_Reason, RunServiceClient } from '../generated/chameleon/trainer/v1/trainer.js';
+import { effectiveEvents } from '../events.js';
 import { readEvents } from '../run-directory.js';
 import { type FakeWorker, fakeWorker, finishFact, stepFact } from '../testing/fake-worker.js';
 import { until } from '../testing/processes.js';
@@ -154,6 +156,76 @@ describe('a coordinator', () => {
     await watching;
   });
 
+  it('tells all ranks what is changed of the live run, once, and names the step that they took it at when steps are done again', async () => {
+    const running = await start({}, { config: smallConfig(join(folder.path, 'data'), { recipe: findRecipe('feature-extractor') }), out: folder.path, path: join(folder.path, `run-${runs++}`) });
+    const [a, b] = await two(running);
+    const changed = (id: number, step: number) => JSON.stringify({ type: 'change', id, step, epoch: 0, change: { kind: 'unfreeze' } });
+    using client = await openRunClient(`127.0.0.1:${running.port}`, { token: null, tls: null });
+    expect((await client.get('')).settings).toEqual({ groups: [{ name: 'body', learningRate: undefined }, { name: 'head', learningRate: undefined }], unfrozen: false, waiting: 0 });
+    expect((await client.unfreeze('')).settings).toMatchObject({ unfrozen: true, waiting: 1 });
+    running.coordinator.change('again', { kind: 'set-rate', group: 'head', learningRate: 0.5 });
+    running.coordinator.change('again', { kind: 'set-rate', group: 'head', learningRate: 0.5 });
+    await until('both know', () => [a, b].every((worker) => worker.last('changes')?.changes.length === 2));
+    expect(b.last('changes')!.changes).toEqual([{ step: undefined, kind: { $case: 'unfreeze', value: {} } }, { step: undefined, kind: { $case: 'setRate', value: { group: 'head', learningRate: 0.5 } } }]);
+    for (const worker of [b, a, a]) worker.say({ $case: 'facts', value: { generation: 1, json: [stepFact(1), stepFact(2), changed(1, 2)] } });
+    await until('it is taken', () => running.coordinator.parts.log.changeCount === 1);
+    expect((await client.get('')).settings).toMatchObject({ waiting: 1, groups: [{ name: 'body' }, { name: 'head', learningRate: 0.001 }] });
+    b.leave();
+    await until('a is told', () => a.last('abandon') !== undefined);
+    a.end(1, Ended_Reason.ABANDONED, { step: 1, epoch: 0 });
+    await until('a goes on', () => a.last('generation')?.number === 2);
+    expect(a.last('generation')!.changes.map(({ step }) => step)).toEqual([2, undefined]);
+    a.say({ $case: 'facts', value: { generation: 2, json: [stepFact(2), changed(1, 2)] } });
+    await until('it is taken again', () => running.coordinator.parts.log.changeCount === 1 && running.coordinator.parts.log.step === 2);
+    await running.coordinator.parts.log.flush();
+    const all = await events(running);
+    expect(all.flatMap((event) => (event.type === 'command' ? [[event.command, event.detail]] : []))).toEqual([['unfreeze', {}], ['set-rate', { group: 'head', learningRate: 0.5 }]]);
+    expect(effectiveEvents(all).flatMap((event) => (event.type === 'change' ? [[event.id, event.step]] : []))).toEqual([[1, 2]]);
+  });
+
+  it('knows after a crash what was changed, and tells it to the ranks that come back and to those that join', async () => {
+    const running = await start({ detectionMs: 2_000 });
+    const [a] = await two(running);
+    running.coordinator.change('rate', { kind: 'set-rate', group: 'head', learningRate: 0.5 });
+    a.say({ $case: 'facts', value: { generation: 1, json: [stepFact(1), JSON.stringify({ type: 'change', id: 1, step: 1, epoch: 0, change: { kind: 'set-rate', group: 'head', learningRate: 0.5 } })] } });
+    await until('it is taken', () => running.coordinator.parts.log.changeCount === 1);
+    running.coordinator.change('unfreeze', { kind: 'unfreeze' });
+    await running.coordinator.parts.log.flush();
+    await running.close();
+    const next = await start({ detectionMs: 2_000, joinWindowMs: 0, maxWorkers: 3 }, { resume: running.path });
+    const back = { runId: next.id, configSha256: next.coordinator.parts.welcome.configSha256, generation: 1 };
+    const returned = await join_(next, 'a', { hello: back });
+    returned.ready({ inMemory: true });
+    await until('it knows', () => returned.last('changes') !== undefined);
+    expect(returned.last('changes')!.changes).toMatchObject([{ step: 1, kind: { $case: 'setRate' } }, { step: undefined, kind: { $case: 'unfreeze' } }]);
+    next.coordinator.change('rate', { kind: 'set-rate', group: 'head', learningRate: 0.5 });
+    expect(next.coordinator.changes.asked).toHaveLength(2);
+    const joiner = await join_(next, 'c');
+    joiner.ready();
+    await until('the others pause', () => returned.last('pause') !== undefined || returned.last('abandon') !== undefined);
+    returned.end(1, Ended_Reason.PAUSED, { step: 1, epoch: 0 });
+    await until('the joiner is in', () => joiner.last('generation') !== undefined);
+    expect(joiner.last('generation')!.changes.map(({ step }) => step)).toEqual([1, undefined]);
+  });
+
+  it('refuses what can not be changed, and says what can', async () => {
+    const running = await start();
+    const [a, b] = await two(running);
+    using client = await openRunClient(`127.0.0.1:${running.port}`, { token: null, tls: null });
+    await expect(client.setRate('', 'haed', 0.1)).rejects.toThrow(/no group called "haed"\. Did you mean head\? Its groups are body, head/);
+    for (const rate of [0, -0.1, Number.NaN, Number.POSITIVE_INFINITY]) await expect(client.setRate('', 'head', rate)).rejects.toThrow(/can't be a learning rate: it has to be a number above 0/);
+    await client.unfreeze('');
+    await expect(client.unfreeze('')).rejects.toThrow(/Everything learns already/);
+    await expect(client.unfreeze('another')).rejects.toThrow(/not another/);
+    expect(running.coordinator.changes.asked).toHaveLength(1);
+    await client.stop('');
+    await expect(client.setRate('', 'head', 0.1)).rejects.toThrow(/being stopped: nothing of it can be changed/);
+    a.end(1, Ended_Reason.PAUSED, { step: 1, epoch: 0 }, finishFact(1).replace('done', 'interrupted'));
+    b.end(1, Ended_Reason.PAUSED, { step: 1, epoch: 0 });
+    await running.outcome;
+    await expect(client.setRate('', 'head', 0.1)).rejects.toThrow(/is over \(interrupted\): nothing of it can be changed/);
+  });
+
   it('answers health checks and reflection as other tools ask for them', async () => {
     const running = await start({ security: { token: 'secret', tls: null } });
     const client = new Client(`127.0.0.1:${running.port}`, credentials.createInsecure());
@@ -179,7 +251,7 @@ describe('a coordinator and callers that it does not want', () => {
     await expect(refused({ token: 'wrong' })).rejects.toThrow(/join token is missing or wrong.*CHAMELEON_JOIN_TOKEN/);
     await expect(refused({ token: null })).rejects.toThrow(/join token is missing or wrong/);
     await expect(refused({ hello: { version: '0.0.9' } })).rejects.toThrow(/worker is Chameleon 0\.0\.9, the coordinator \d/);
-    await expect(refused({ hello: { protocol: 99 } })).rejects.toThrow(/speaks protocol 99, the coordinator 1/);
+    await expect(refused({ hello: { protocol: 99 } })).rejects.toThrow(/speaks protocol 99, the coordinator \d+/);
     await expect(refused({ hello: { runId: 'elsewhere' } })).rejects.toThrow(/belongs to the run elsewhere/);
     await expect(refused({ hello: { runId: running.id, configSha256: 'f00' } })).rejects.toThrow(/configuration .* is another/);
     await expect(refused({ id: 'a' })).rejects.toThrow(/called a is in this run already.*--id/);

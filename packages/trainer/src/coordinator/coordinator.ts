@@ -4,11 +4,14 @@ import { status } from '@grpc/grpc-js';
 import type { TrainConfig } from '../config.js';
 import type { NewEvent } from '../events.js';
 import { type Ended, Ended_Reason, type Hello, type Heartbeat, type Ready, type Run } from '../generated/chameleon/trainer/v1/trainer.js';
+import type { Change } from '../live/change.js';
+import { toWire } from '../live/wire.js';
 import { VERSION } from '../machine.js';
 import { type Decision, type MembershipOptions, decide, isExcluded } from '../membership/decide.js';
 import { type Generation, type MembershipEvent, type MembershipState, EMPTY, applyEvent } from '../membership/membership.js';
 import type { RunDirectory } from '../run-directory.js';
 import type { Timing } from '../timing.js';
+import { ChangeRegister } from './change-register.js';
 import { type FromWorker, PROTOCOL, Refusal, type ToWorker, type WorkerLink } from './protocol.js';
 import { type RunLog, parseFact } from './run-log.js';
 import { type CoordinatorState, writeState } from './state-file.js';
@@ -66,6 +69,7 @@ export class Coordinator {
   readonly sessions = new Map<string, Session>();
   membership: MembershipState = EMPTY;
   restarts: number;
+  readonly changes: ChangeRegister;
   /** `ended`: all is written down. */
   state: 'open' | 'stopping' | 'ended' = 'open';
   detail = '';
@@ -78,11 +82,15 @@ export class Coordinator {
   #stoppedMs = 0;
   #tickMs: number;
   #abandoned = 0;
+  /** The last generation, as the state file has it. */
+  #written: CoordinatorState['generation'];
 
   constructor(readonly parts: CoordinatorParts) {
     this.#now = parts.now ?? (() => performance.now());
     this.#tickMs = this.#startedMs = this.#now();
     this.restarts = parts.recovered?.restarts ?? 0;
+    this.#written = parts.recovered?.generation ?? null;
+    this.changes = new ChangeRegister(parts.config, parts.log, parts.recovered?.changes ?? []);
     if (parts.recovered) this.membership = recoverMembership(parts.recovered, this.#startedMs);
     this.outcome = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     this.outcome.catch(() => undefined);
@@ -160,6 +168,17 @@ export class Coordinator {
     this.sessions.get(generation.members[0]!)?.link.send({ $case: 'checkpoint', value: { generation: generation.number } });
   }
 
+  /** Changes a setting of the live run: written down, then told to the ranks, which take it after one step. Once more with the same `requestId` is the same as once. */
+  change(requestId: string, change: Change): void {
+    if (this.#concluding || this.state !== 'open') throw new Refusal(status.FAILED_PRECONDITION, `The run ${this.parts.run.id} is ${this.state === 'stopping' ? 'being stopped' : `over (${this.detail})`}: nothing of it can be changed any more.`);
+    if (!this.changes.ask(requestId, change)) return;
+    this.#persist();
+    const { kind, ...detail } = change;
+    this.parts.log.append({ type: 'command', command: kind, detail });
+    this.#tellGeneration(() => this.#changesMessage());
+    this.#changed();
+  }
+
   /** Calls back with each change of the run; gives what ends that. */
   watch(listener: (run: Run) => void): () => void {
     this.#watchers.add(listener);
@@ -196,6 +215,7 @@ export class Coordinator {
     if (generation !== 0 && current?.number === generation && this.membership.members.some(({ id, state }) => id === workerId && state === 'training')) {
       session.stage = 'member';
       this.#apply({ type: 'return', id: workerId });
+      session.link.send(this.#changesMessage());
     } else if (generation !== 0) {
       session.stage = 'stale';
       session.link.send({ $case: 'abandon', value: { generation, reason: 'the others went on without this worker' } });
@@ -316,12 +336,13 @@ export class Coordinator {
   #begin(generation: Generation): void {
     const { number, members, split, holder, start, reason } = generation;
     this.#apply({ type: 'begun', generation });
+    const ranks = members.map((id) => this.membership.members.find((member) => member.id === id)!);
+    this.#written = { members: ranks.map(({ id, node, address, port, seesRunDirectory }) => ({ id, node, address, port, seesRunDirectory })), split: [...split], holder, start, reason };
     this.#persist();
     const { log } = this.parts;
     log.rewind(start);
     log.append({ type: 'generation', generation: number, step: start.step, epoch: start.epoch, workers: [...members], split: [...split], reason });
-    const ranks = members.map((id) => this.membership.members.find((member) => member.id === id)!);
-    const shared = { number, members: ranks.map(({ id, node, address }) => ({ workerId: id, node, address })), split: [...split], holder, start, meetingHost: ranks[0]!.address, meetingPort: ranks[0]!.port, reason };
+    const shared = { number, members: ranks.map(({ id, node, address }) => ({ workerId: id, node, address })), split: [...split], holder, start, meetingHost: ranks[0]!.address, meetingPort: ranks[0]!.port, reason, changes: toWire(this.changes.asked) };
     ranks.forEach(({ id }, rank) => this.sessions.get(id)?.link.send({ $case: 'generation', value: { ...shared, rank } }));
     if (this.state === 'stopping') {
       this.#apply({ type: 'ending', kind: 'pause', reason: 'the run is stopped' });
@@ -361,6 +382,10 @@ export class Coordinator {
     for (const member of members) if (member.state === 'training') this.sessions.get(member.id)?.link.send(message(generation.number));
   }
 
+  #changesMessage(): ToWorker {
+    return { $case: 'changes', value: { changes: toWire(this.changes.asked) } };
+  }
+
   #fault(message: string): void {
     this.parts.log.append({ type: 'fault', message });
   }
@@ -387,6 +412,7 @@ export class Coordinator {
     try {
       await this.parts.log.flush();
       this.membership = { ...this.membership, generation: null };
+      this.#written = null;
       this.#persist(!failed && detail !== 'interrupted');
       this.state = 'ended';
       this.#changed();
@@ -398,12 +424,7 @@ export class Coordinator {
   }
 
   #persist(finished = false): void {
-    const { generation, members, number } = this.membership;
-    const kept = generation && {
-      members: generation.members.map((id) => members.find((member) => member.id === id)!).map(({ id, node, address, port, seesRunDirectory }) => ({ id, node, address, port, seesRunDirectory })),
-      split: [...generation.split], holder: generation.holder, start: generation.start, reason: generation.reason,
-    };
-    writeState(this.parts.run.path, { number, generation: kept, restarts: this.restarts, finished });
+    writeState(this.parts.run.path, { number: this.membership.number, generation: this.#written, restarts: this.restarts, finished, changes: this.changes.recorded });
   }
 
   #changed(): void {

@@ -2,7 +2,7 @@ import type { status } from '@grpc/grpc-js';
 import type { WorkRequest, WorkResponse } from '../generated/chameleon/trainer/v1/trainer.js';
 
 /** Counts changes of the protocol that the other side can't overlook. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 export type FromWorker = NonNullable<WorkRequest['message']>;
 export type ToWorker = NonNullable<WorkResponse['message']>;

@@ -10,6 +10,10 @@ export class RunLog {
   #step = 0;
   /** Epochs that are over. */
   #epochs = 0;
+  #learningRates: Record<string, number> = {};
+  /** The steps of changes that count. */
+  #changes: number[] = [];
+  readonly #changeSteps = new Map<number, number>();
   readonly #skipped = new Set<string>();
   #writing: Promise<void> = Promise.resolve();
   #fault: Error | null = null;
@@ -27,6 +31,21 @@ export class RunLog {
     return this.#epochs;
   }
 
+  /** The rates of the last step, by group. */
+  get learningRates(): Readonly<Record<string, number>> {
+    return this.#learningRates;
+  }
+
+  /** The steps that changes were taken at, by their number; also of steps that are to be done again. */
+  get changeSteps(): ReadonlyMap<number, number> {
+    return this.#changeSteps;
+  }
+
+  /** Changes that count. */
+  get changeCount(): number {
+    return this.#changes.length;
+  }
+
   /** What training is at: a generation begins there. */
   rewind({ step, epoch }: Progress): void {
     this.#step = step;
@@ -35,15 +54,15 @@ export class RunLog {
 
   /**
    * Writes facts that a worker told. `isWriter`: rank 0, whose word alone counts for what it did itself.
-   * @returns the steps that were new
+   * @returns the steps and changes that were new
    * @throws Error for what is no fact
    */
-  tell(json: readonly string[], isWriter: boolean): Extract<NewEvent, { type: 'step' }>[] {
+  tell(json: readonly string[], isWriter: boolean): Extract<NewEvent, { type: 'step' | 'change' }>[] {
     return json.flatMap((text) => {
       const fact = parseFact(text);
       if (!this.#isNew(fact, isWriter)) return [];
       this.append(fact);
-      return fact.type === 'step' ? [fact] : [];
+      return fact.type === 'step' || fact.type === 'change' ? [fact] : [];
     });
   }
 
@@ -65,6 +84,8 @@ export class RunLog {
         return fact.step > this.#step;
       case 'epoch':
         return fact.epoch >= this.#epochs;
+      case 'change':
+        return fact.id > this.#changes.length;
       case 'skip':
         return !this.#skipped.has(fact.path);
       case 'phase':
@@ -83,8 +104,13 @@ export class RunLog {
   }
 
   #note(fact: NewEvent): void {
-    if (fact.type === 'step') this.#step = fact.step;
+    if (fact.type === 'step') [this.#step, this.#learningRates] = [fact.step, fact.learningRates];
     if (fact.type === 'epoch') this.#epochs = fact.epoch + 1;
+    if (fact.type === 'change') {
+      this.#changes.push(fact.step);
+      this.#changeSteps.set(fact.id, fact.step);
+    }
+    if (fact.type === 'generation') this.#changes = this.#changes.filter((at) => at <= fact.step);
     if (fact.type === 'skip') this.#skipped.add(fact.path);
   }
 }

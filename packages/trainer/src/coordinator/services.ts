@@ -3,7 +3,7 @@ import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { type ServerDuplexStream, type ServerUnaryCall, type ServerWritableStream, type sendUnaryData, status } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import type { RunEvent } from '../events.js';
-import type { GetManifestRequest, GetManifestResponse, Run, RunServiceServer, WatchRunRequest, WatchRunResponse, WorkRequest, WorkResponse, WorkerServiceServer } from '../generated/chameleon/trainer/v1/trainer.js';
+import type { GetManifestRequest, GetManifestResponse, Run, RunServiceServer, SetRateRequest, UnfreezeRunRequest, WatchRunRequest, WatchRunResponse, WorkRequest, WorkResponse, WorkerServiceServer } from '../generated/chameleon/trainer/v1/trainer.js';
 import type { Coordinator, Session } from './coordinator.js';
 import { Refusal, type WorkerLink } from './protocol.js';
 
@@ -88,10 +88,10 @@ export function runService(coordinator: Coordinator, facts: FactStream): RunServ
     const { id } = coordinator.parts.run;
     if (named !== '' && named !== id && named !== 'last') throw new Refusal(status.NOT_FOUND, `This coordinator holds the run ${id}, not ${named}.`);
   };
-  const unary = <Request extends { runId: string }>(act: () => void) => (call: ServerUnaryCall<Request, { run: Run | undefined }>, answer: sendUnaryData<{ run: Run | undefined }>) => {
+  const unary = <Request extends { runId: string }>(act: (request: Request) => void) => (call: ServerUnaryCall<Request, { run: Run | undefined }>, answer: sendUnaryData<{ run: Run | undefined }>) => {
     try {
       requireRun(call.request.runId);
-      act();
+      act(call.request);
       answer(null, { run: coordinator.describe() });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
@@ -103,6 +103,8 @@ export function runService(coordinator: Coordinator, facts: FactStream): RunServ
     getRun: unary(() => undefined),
     stopRun: unary(() => coordinator.stop('somebody stopped the run')),
     checkpointRun: unary(() => coordinator.checkpoint()),
+    unfreezeRun: unary(({ requestId }: UnfreezeRunRequest) => coordinator.change(requestId, { kind: 'unfreeze' })),
+    setRate: unary(({ requestId, group, learningRate }: SetRateRequest) => coordinator.change(requestId, { kind: 'set-rate', group, learningRate })),
     watchRun: (call: ServerWritableStream<WatchRunRequest, WatchRunResponse>) => {
       try {
         requireRun(call.request.runId);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { UserError } from '@chameleon/core';
 import { z } from 'zod';
 import { readIfThere, writeWholeSync } from '../files.js';
+import { changeSchema } from '../live/change.js';
 
 /** What a coordinator has to know again after `kill -9`, beside the run's own files. */
 const stateSchema = z.object({
@@ -17,6 +18,8 @@ const stateSchema = z.object({
   /** Workers that were lost, in all. */
   restarts: z.number().int().nonnegative(),
   finished: z.boolean(),
+  /** What was asked to be changed of the live run, in order. */
+  changes: z.array(z.object({ requestId: z.string(), change: changeSchema })).default([]),
 });
 export type CoordinatorState = z.infer<typeof stateSchema>;
 

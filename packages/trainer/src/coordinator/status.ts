@@ -19,6 +19,7 @@ export function describeRun(coordinator: Coordinator, nowMs: number): Run {
     epochs: parts.config.epochs,
     workers,
     restarts,
+    settings: coordinator.changes.describe(),
     straggler: findStraggler(training.map(({ workerId, phaseSeconds }) => ({ worker: workerId, seconds: phaseSeconds }))),
   };
 }

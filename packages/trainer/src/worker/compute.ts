@@ -3,6 +3,7 @@ import { UserError } from '@chameleon/core';
 import { PictureError } from '@chameleon/data';
 import { setBackend } from '@tensorflow/tfjs-core';
 import { openExchange } from '../exchange/exchange.js';
+import type { AskedChange } from '../live/change.js';
 import { Gauges } from './gauges.js';
 import { ExchangeBroken, broken, guarded } from './guarded-exchange.js';
 import type { Assignment, ComputeReply, ComputeRequest, ComputeSetup, GenerationEnd } from './messages.js';
@@ -25,6 +26,8 @@ interface Underway {
   stop: boolean;
 }
 let underway: Underway | null = null;
+/** What was asked to be changed of the run, in order. */
+let changes: readonly AskedChange[] = [];
 
 async function openReplica(): Promise<Replica> {
   const module = (await import(setup.engine.module)) as { setThreads?: (count: number) => void };
@@ -36,6 +39,7 @@ async function openReplica(): Promise<Replica> {
 async function runGeneration(replica: Replica, assignment: Assignment): Promise<void> {
   const own: Underway = { number: assignment.number, pause: new AbortController(), given: new AbortController(), checkpoints: 0, stop: false };
   underway = own;
+  changes = assignment.changes;
   let end: GenerationEnd;
   try {
     end = await trainGeneration(replica, assignment, own);
@@ -66,6 +70,7 @@ async function trainGeneration(replica: Replica, assignment: Assignment, own: Un
       giveUp: own.given.signal,
       isStop: () => own.stop,
       wantsCheckpoint: () => own.checkpoints > 0 && own.checkpoints-- > 0,
+      askedChanges: () => changes,
       emit: (fact) => say({ kind: 'fact', generation: number, fact }),
     });
     await exchange.close();
@@ -93,6 +98,9 @@ function answer(replica: Replica, request: ComputeRequest): void {
       return current?.pause.abort();
     case 'checkpoint':
       if (current) current.checkpoints++;
+      return;
+    case 'changes':
+      changes = request.changes;
       return;
     case 'close':
       port.close();

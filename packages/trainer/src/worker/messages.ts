@@ -1,6 +1,7 @@
 import type { Manifest } from '@chameleon/data';
 import type { TrainConfig } from '../config.js';
 import type { NewEvent } from '../events.js';
+import type { AskedChange } from '../live/change.js';
 import type { Progress } from '../membership/membership.js';
 import type { Split } from '../membership/split.js';
 
@@ -40,6 +41,7 @@ export interface Assignment {
   /** The rank whose state all take over. */
   holder: number;
   meeting: { host: string; port: number };
+  changes: readonly AskedChange[];
 }
 
 export type ComputeRequest =
@@ -47,6 +49,7 @@ export type ComputeRequest =
   | { kind: 'pause'; generation: number; stop: boolean }
   | { kind: 'abandon'; generation: number; reason: string }
   | { kind: 'checkpoint'; generation: number }
+  | { kind: 'changes'; changes: readonly AskedChange[] }
   | { kind: 'close' };
 
 /** How a generation ended for this rank. */

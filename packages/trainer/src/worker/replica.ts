@@ -3,6 +3,7 @@ import { type Dataset, PictureLoader } from '@chameleon/data';
 import { type Position, START, captureState, newestCheckpoint, restoreState } from '../checkpoint.js';
 import type { NewEvent } from '../events.js';
 import type { Exchange } from '../exchange/exchange.js';
+import type { AskedChange } from '../live/change.js';
 import { type FitResult, createOptimizer, fit } from '../fit.js';
 import type { Progress } from '../membership/membership.js';
 import { sliceOf } from '../membership/split.js';
@@ -19,6 +20,7 @@ export interface GenerationParts {
   signal: AbortSignal;
   giveUp: AbortSignal;
   wantsCheckpoint: () => boolean;
+  askedChanges: () => readonly AskedChange[];
   emit: (fact: NewEvent) => void;
   /** Whether a pause means that the run is stopped. */
   isStop: () => boolean;
@@ -53,13 +55,13 @@ export class Replica implements AsyncDisposable {
   }
 
   /** Takes over the newest state and trains from it until the run ends, or the generation does. @throws ExchangeBroken */
-  async train({ rank, split, holder }: Assignment, { exchange, signal, giveUp, wantsCheckpoint, emit, isStop }: GenerationParts): Promise<GenerationEnd> {
+  async train({ rank, split, holder }: Assignment, { exchange, signal, giveUp, wantsCheckpoint, askedChanges, emit, isStop }: GenerationParts): Promise<GenerationEnd> {
     const { config } = this.setup;
     this.gauges.enter('state');
     const start = await this.#takeState(exchange, holder);
     const slice = (rows: number) => sliceOf(split, rank, rows);
     const result = await fit({
-      config, dataset: this.#dataset, model: this.#model!, optimizer: this.#optimizer, loader: this.#loader, exchange, start, signal, giveUp, wantsCheckpoint,
+      config, dataset: this.#dataset, model: this.#model!, optimizer: this.#optimizer, loader: this.#loader, exchange, start, signal, giveUp, wantsCheckpoint, askedChanges,
       slice,
       onPhase: (phase) => this.gauges.enter(phase),
       onPosition: (position) => this.#reached(position, slice),

@@ -4,6 +4,7 @@ import { type TrainConfig, parseConfig } from '../config.js';
 import { type Security, channelCredentials, tokenMetadata } from '../coordinator/security.js';
 import { PROTOCOL, type ToWorker } from '../coordinator/protocol.js';
 import type { RunEvent } from '../events.js';
+import { fromWire } from '../live/wire.js';
 import type { ExchangeKind } from '../exchange/exchange.js';
 import { type Ended, Ended_Reason, type Generation, type Heartbeat, type Welcome } from '../generated/chameleon/trainer/v1/trainer.js';
 import { VERSION } from '../machine.js';
@@ -197,6 +198,8 @@ class NetworkSide {
         return this.#abandon(message.value.generation, message.value.reason);
       case 'checkpoint':
         return thread?.send({ kind: 'checkpoint', ...message.value });
+      case 'changes':
+        return thread?.send({ kind: 'changes', changes: fromWire(message.value.changes) });
       case 'shutdown':
         return this.#conclude({ reason: message.value.reason, failed: message.value.failed });
       default:
@@ -204,11 +207,11 @@ class NetworkSide {
     }
   }
 
-  #begin({ number, rank, split, holder, meetingHost, meetingPort, members, start, reason }: Generation): void {
+  #begin({ number, rank, split, holder, meetingHost, meetingPort, members, start, reason, changes }: Generation): void {
     this.#generation = { number, rank };
     this.#facts = [];
     this.options.log(`generation ${number}: rank ${rank} of ${members.length}, from step ${start?.step ?? 0} on (${reason})`);
-    this.#assigned!.thread.send({ kind: 'generation', number, rank, split, holder, meeting: { host: meetingHost, port: meetingPort } });
+    this.#assigned!.thread.send({ kind: 'generation', number, rank, split, holder, meeting: { host: meetingHost, port: meetingPort }, changes: fromWire(changes) });
   }
 
   /** The exchange is given up now; if even that hangs, this process is of no use any more. */

@@ -53,6 +53,7 @@ export interface WorkResponse {
     | { $case: "checkpoint"; value: Checkpoint }
     | { $case: "shutdown"; value: Shutdown }
     | { $case: "heartbeatAck"; value: HeartbeatAck }
+    | { $case: "changes"; value: Changes }
     | undefined;
 }
 
@@ -229,6 +230,28 @@ export interface Generation {
   meetingHost: string;
   meetingPort: number;
   reason: string;
+  /** As in `Changes`. */
+  changes: Change[];
+}
+
+/** All that was changed of the live run, in order: the list only grows. */
+export interface Changes {
+  changes: Change[];
+}
+
+export interface Change {
+  /** The steps that were applied before it, once the ranks have taken it: when those steps are done again, it is taken there again. */
+  step?: number | undefined;
+  kind: { $case: "unfreeze"; value: Unfreeze } | { $case: "setRate"; value: GroupRate } | undefined;
+}
+
+/** Everything learns. */
+export interface Unfreeze {
+}
+
+export interface GroupRate {
+  group: string;
+  learningRate: number;
 }
 
 /** End the generation after the step at hand: others join or leave, or the run is stopped. */
@@ -299,6 +322,22 @@ export interface Run {
   restarts: number;
   /** Empty, or the worker that the others wait for and the phase that it loses its time in. */
   straggler: string;
+  settings: Settings | undefined;
+}
+
+/** What may be changed of the run while it trains. */
+export interface Settings {
+  groups: GroupSetting[];
+  /** Whether everything learns, or will as soon as the ranks have taken the change. */
+  unfrozen: boolean;
+  /** Changes that the ranks have not taken yet. */
+  waiting: number;
+}
+
+export interface GroupSetting {
+  name: string;
+  /** Of the last step; absent where the group did not learn in it. */
+  learningRate?: number | undefined;
 }
 
 export interface ListRunsRequest {
@@ -330,6 +369,28 @@ export interface CheckpointRunRequest {
 }
 
 export interface CheckpointRunResponse {
+  run: Run | undefined;
+}
+
+export interface UnfreezeRunRequest {
+  runId: string;
+  /** Names the request, so that it can be sent again; empty: it is a new one. */
+  requestId: string;
+}
+
+export interface UnfreezeRunResponse {
+  run: Run | undefined;
+}
+
+export interface SetRateRequest {
+  runId: string;
+  requestId: string;
+  /** head, body, or a stage of the body that the recipe gives a rate of its own. */
+  group: string;
+  learningRate: number;
+}
+
+export interface SetRateResponse {
   run: Run | undefined;
 }
 
@@ -585,6 +646,9 @@ export const WorkResponse: MessageFns<WorkResponse> = {
       case "heartbeatAck":
         HeartbeatAck.encode(message.message.value, writer.uint32(58).fork()).join();
         break;
+      case "changes":
+        Changes.encode(message.message.value, writer.uint32(130).fork()).join();
+        break;
     }
     return writer;
   },
@@ -658,6 +722,14 @@ export const WorkResponse: MessageFns<WorkResponse> = {
             message.message = { $case: "heartbeatAck", value: HeartbeatAck.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.message = { $case: "changes", value: Changes.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -688,6 +760,8 @@ export const WorkResponse: MessageFns<WorkResponse> = {
         ? { $case: "heartbeatAck", value: HeartbeatAck.fromJSON(object.heartbeatAck) }
         : isSet(object.heartbeat_ack)
         ? { $case: "heartbeatAck", value: HeartbeatAck.fromJSON(object.heartbeat_ack) }
+        : isSet(object.changes)
+        ? { $case: "changes", value: Changes.fromJSON(object.changes) }
         : undefined,
     };
   },
@@ -708,6 +782,8 @@ export const WorkResponse: MessageFns<WorkResponse> = {
       obj.shutdown = Shutdown.toJSON(message.message.value);
     } else if (message.message?.$case === "heartbeatAck") {
       obj.heartbeatAck = HeartbeatAck.toJSON(message.message.value);
+    } else if (message.message?.$case === "changes") {
+      obj.changes = Changes.toJSON(message.message.value);
     }
     return obj;
   },
@@ -1891,6 +1967,7 @@ function createBaseGeneration(): Generation {
     meetingHost: "",
     meetingPort: 0,
     reason: "",
+    changes: [],
   };
 }
 
@@ -1926,6 +2003,9 @@ export const Generation: MessageFns<Generation> = {
     }
     if (message.reason !== "") {
       writer.uint32(74).string(message.reason);
+    }
+    for (const v of message.changes) {
+      Change.encode(v!, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -2025,6 +2105,14 @@ export const Generation: MessageFns<Generation> = {
             message.reason = reader.string();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.changes.push(Change.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2056,6 +2144,7 @@ export const Generation: MessageFns<Generation> = {
         ? globalThis.Number(object.meeting_port)
         : 0,
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      changes: globalThis.Array.isArray(object?.changes) ? object.changes.map((e: any) => Change.fromJSON(e)) : [],
     };
   },
 
@@ -2087,6 +2176,288 @@ export const Generation: MessageFns<Generation> = {
     }
     if (message.reason !== "") {
       obj.reason = message.reason;
+    }
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => Change.toJSON(e));
+    }
+    return obj;
+  },
+};
+
+function createBaseChanges(): Changes {
+  return { changes: [] };
+}
+
+export const Changes: MessageFns<Changes> = {
+  encode(message: Changes, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.changes) {
+      Change.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Changes {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChanges();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changes.push(Change.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Changes {
+    return {
+      changes: globalThis.Array.isArray(object?.changes) ? object.changes.map((e: any) => Change.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: Changes): unknown {
+    const obj: any = {};
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => Change.toJSON(e));
+    }
+    return obj;
+  },
+};
+
+function createBaseChange(): Change {
+  return { step: undefined, kind: undefined };
+}
+
+export const Change: MessageFns<Change> = {
+  encode(message: Change, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== undefined) {
+      writer.uint32(8).uint64(message.step);
+    }
+    switch (message.kind?.$case) {
+      case "unfreeze":
+        Unfreeze.encode(message.kind.value, writer.uint32(18).fork()).join();
+        break;
+      case "setRate":
+        GroupRate.encode(message.kind.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Change {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.step = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = { $case: "unfreeze", value: Unfreeze.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = { $case: "setRate", value: GroupRate.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Change {
+    return {
+      step: isSet(object.step) ? globalThis.Number(object.step) : undefined,
+      kind: isSet(object.unfreeze)
+        ? { $case: "unfreeze", value: Unfreeze.fromJSON(object.unfreeze) }
+        : isSet(object.setRate)
+        ? { $case: "setRate", value: GroupRate.fromJSON(object.setRate) }
+        : isSet(object.set_rate)
+        ? { $case: "setRate", value: GroupRate.fromJSON(object.set_rate) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: Change): unknown {
+    const obj: any = {};
+    if (message.step !== undefined) {
+      obj.step = Math.round(message.step);
+    }
+    if (message.kind?.$case === "unfreeze") {
+      obj.unfreeze = Unfreeze.toJSON(message.kind.value);
+    } else if (message.kind?.$case === "setRate") {
+      obj.setRate = GroupRate.toJSON(message.kind.value);
+    }
+    return obj;
+  },
+};
+
+function createBaseUnfreeze(): Unfreeze {
+  return {};
+}
+
+export const Unfreeze: MessageFns<Unfreeze> = {
+  encode(_: Unfreeze, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Unfreeze {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnfreeze();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): Unfreeze {
+    return {};
+  },
+
+  toJSON(_: Unfreeze): unknown {
+    const obj: any = {};
+    return obj;
+  },
+};
+
+function createBaseGroupRate(): GroupRate {
+  return { group: "", learningRate: 0 };
+}
+
+export const GroupRate: MessageFns<GroupRate> = {
+  encode(message: GroupRate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.learningRate !== 0) {
+      writer.uint32(17).double(message.learningRate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupRate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupRate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.learningRate = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GroupRate {
+    return {
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      learningRate: isSet(object.learningRate)
+        ? globalThis.Number(object.learningRate)
+        : isSet(object.learning_rate)
+        ? globalThis.Number(object.learning_rate)
+        : 0,
+    };
+  },
+
+  toJSON(message: GroupRate): unknown {
+    const obj: any = {};
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.learningRate !== 0) {
+      obj.learningRate = floatToJson(message.learningRate);
     }
     return obj;
   },
@@ -2834,6 +3205,7 @@ function createBaseRun(): Run {
     workers: [],
     restarts: 0,
     straggler: "",
+    settings: undefined,
   };
 }
 
@@ -2871,6 +3243,9 @@ export const Run: MessageFns<Run> = {
     }
     if (message.straggler !== "") {
       writer.uint32(90).string(message.straggler);
+    }
+    if (message.settings !== undefined) {
+      Settings.encode(message.settings, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -2976,6 +3351,14 @@ export const Run: MessageFns<Run> = {
             message.straggler = reader.string();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.settings = Settings.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3015,6 +3398,7 @@ export const Run: MessageFns<Run> = {
         : [],
       restarts: isSet(object.restarts) ? globalThis.Number(object.restarts) : 0,
       straggler: isSet(object.straggler) ? globalThis.String(object.straggler) : "",
+      settings: isSet(object.settings) ? Settings.fromJSON(object.settings) : undefined,
     };
   },
 
@@ -3052,6 +3436,178 @@ export const Run: MessageFns<Run> = {
     }
     if (message.straggler !== "") {
       obj.straggler = message.straggler;
+    }
+    if (message.settings !== undefined) {
+      obj.settings = Settings.toJSON(message.settings);
+    }
+    return obj;
+  },
+};
+
+function createBaseSettings(): Settings {
+  return { groups: [], unfrozen: false, waiting: 0 };
+}
+
+export const Settings: MessageFns<Settings> = {
+  encode(message: Settings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.groups) {
+      GroupSetting.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.unfrozen !== false) {
+      writer.uint32(16).bool(message.unfrozen);
+    }
+    if (message.waiting !== 0) {
+      writer.uint32(24).uint32(message.waiting);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Settings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.groups.push(GroupSetting.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.unfrozen = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.waiting = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Settings {
+    return {
+      groups: globalThis.Array.isArray(object?.groups) ? object.groups.map((e: any) => GroupSetting.fromJSON(e)) : [],
+      unfrozen: isSet(object.unfrozen) ? globalThis.Boolean(object.unfrozen) : false,
+      waiting: isSet(object.waiting) ? globalThis.Number(object.waiting) : 0,
+    };
+  },
+
+  toJSON(message: Settings): unknown {
+    const obj: any = {};
+    if (message.groups?.length) {
+      obj.groups = message.groups.map((e) => GroupSetting.toJSON(e));
+    }
+    if (message.unfrozen !== false) {
+      obj.unfrozen = message.unfrozen;
+    }
+    if (message.waiting !== 0) {
+      obj.waiting = Math.round(message.waiting);
+    }
+    return obj;
+  },
+};
+
+function createBaseGroupSetting(): GroupSetting {
+  return { name: "", learningRate: undefined };
+}
+
+export const GroupSetting: MessageFns<GroupSetting> = {
+  encode(message: GroupSetting, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.learningRate !== undefined) {
+      writer.uint32(17).double(message.learningRate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupSetting {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupSetting();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.learningRate = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GroupSetting {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      learningRate: isSet(object.learningRate)
+        ? globalThis.Number(object.learningRate)
+        : isSet(object.learning_rate)
+        ? globalThis.Number(object.learning_rate)
+        : undefined,
+    };
+  },
+
+  toJSON(message: GroupSetting): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.learningRate !== undefined) {
+      obj.learningRate = floatToJson(message.learningRate);
     }
     return obj;
   },
@@ -3525,6 +4081,322 @@ export const CheckpointRunResponse: MessageFns<CheckpointRunResponse> = {
   },
 };
 
+function createBaseUnfreezeRunRequest(): UnfreezeRunRequest {
+  return { runId: "", requestId: "" };
+}
+
+export const UnfreezeRunRequest: MessageFns<UnfreezeRunRequest> = {
+  encode(message: UnfreezeRunRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnfreezeRunRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnfreezeRunRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnfreezeRunRequest {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
+  },
+
+  toJSON(message: UnfreezeRunRequest): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    return obj;
+  },
+};
+
+function createBaseUnfreezeRunResponse(): UnfreezeRunResponse {
+  return { run: undefined };
+}
+
+export const UnfreezeRunResponse: MessageFns<UnfreezeRunResponse> = {
+  encode(message: UnfreezeRunResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.run !== undefined) {
+      Run.encode(message.run, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnfreezeRunResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnfreezeRunResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.run = Run.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnfreezeRunResponse {
+    return { run: isSet(object.run) ? Run.fromJSON(object.run) : undefined };
+  },
+
+  toJSON(message: UnfreezeRunResponse): unknown {
+    const obj: any = {};
+    if (message.run !== undefined) {
+      obj.run = Run.toJSON(message.run);
+    }
+    return obj;
+  },
+};
+
+function createBaseSetRateRequest(): SetRateRequest {
+  return { runId: "", requestId: "", group: "", learningRate: 0 };
+}
+
+export const SetRateRequest: MessageFns<SetRateRequest> = {
+  encode(message: SetRateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
+    }
+    if (message.group !== "") {
+      writer.uint32(26).string(message.group);
+    }
+    if (message.learningRate !== 0) {
+      writer.uint32(33).double(message.learningRate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetRateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetRateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.learningRate = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetRateRequest {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      learningRate: isSet(object.learningRate)
+        ? globalThis.Number(object.learningRate)
+        : isSet(object.learning_rate)
+        ? globalThis.Number(object.learning_rate)
+        : 0,
+    };
+  },
+
+  toJSON(message: SetRateRequest): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.learningRate !== 0) {
+      obj.learningRate = floatToJson(message.learningRate);
+    }
+    return obj;
+  },
+};
+
+function createBaseSetRateResponse(): SetRateResponse {
+  return { run: undefined };
+}
+
+export const SetRateResponse: MessageFns<SetRateResponse> = {
+  encode(message: SetRateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.run !== undefined) {
+      Run.encode(message.run, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetRateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetRateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.run = Run.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetRateResponse {
+    return { run: isSet(object.run) ? Run.fromJSON(object.run) : undefined };
+  },
+
+  toJSON(message: SetRateResponse): unknown {
+    const obj: any = {};
+    if (message.run !== undefined) {
+      obj.run = Run.toJSON(message.run);
+    }
+    return obj;
+  },
+};
+
 function createBaseWatchRunRequest(): WatchRunRequest {
   return { runId: "" };
 }
@@ -3767,6 +4639,26 @@ export const RunServiceService = {
       Buffer.from(CheckpointRunResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CheckpointRunResponse => CheckpointRunResponse.decode(value),
   },
+  /** Lets everything learn from a step on that all ranks take together. With a `request_id` that was there before: the same as once. */
+  unfreezeRun: {
+    path: "/chameleon.trainer.v1.RunService/UnfreezeRun" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UnfreezeRunRequest): Buffer => Buffer.from(UnfreezeRunRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UnfreezeRunRequest => UnfreezeRunRequest.decode(value),
+    responseSerialize: (value: UnfreezeRunResponse): Buffer => Buffer.from(UnfreezeRunResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UnfreezeRunResponse => UnfreezeRunResponse.decode(value),
+  },
+  /** Sets a group's learning rate, in the same way. */
+  setRate: {
+    path: "/chameleon.trainer.v1.RunService/SetRate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetRateRequest): Buffer => Buffer.from(SetRateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetRateRequest => SetRateRequest.decode(value),
+    responseSerialize: (value: SetRateResponse): Buffer => Buffer.from(SetRateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetRateResponse => SetRateResponse.decode(value),
+  },
   /** The run's state at once and at each change, and each fact as it is written down. */
   watchRun: {
     path: "/chameleon.trainer.v1.RunService/WatchRun" as const,
@@ -3786,6 +4678,10 @@ export interface RunServiceServer extends UntypedServiceImplementation {
   stopRun: handleUnaryCall<StopRunRequest, StopRunResponse>;
   /** Asks for a checkpoint after the step at hand. */
   checkpointRun: handleUnaryCall<CheckpointRunRequest, CheckpointRunResponse>;
+  /** Lets everything learn from a step on that all ranks take together. With a `request_id` that was there before: the same as once. */
+  unfreezeRun: handleUnaryCall<UnfreezeRunRequest, UnfreezeRunResponse>;
+  /** Sets a group's learning rate, in the same way. */
+  setRate: handleUnaryCall<SetRateRequest, SetRateResponse>;
   /** The run's state at once and at each change, and each fact as it is written down. */
   watchRun: handleServerStreamingCall<WatchRunRequest, WatchRunResponse>;
 }
@@ -3852,6 +4748,38 @@ export interface RunServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CheckpointRunResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets everything learn from a step on that all ranks take together. With a `request_id` that was there before: the same as once. */
+  unfreezeRun(
+    request: UnfreezeRunRequest,
+    callback: (error: ServiceError | null, response: UnfreezeRunResponse) => void,
+  ): ClientUnaryCall;
+  unfreezeRun(
+    request: UnfreezeRunRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UnfreezeRunResponse) => void,
+  ): ClientUnaryCall;
+  unfreezeRun(
+    request: UnfreezeRunRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UnfreezeRunResponse) => void,
+  ): ClientUnaryCall;
+  /** Sets a group's learning rate, in the same way. */
+  setRate(
+    request: SetRateRequest,
+    callback: (error: ServiceError | null, response: SetRateResponse) => void,
+  ): ClientUnaryCall;
+  setRate(
+    request: SetRateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetRateResponse) => void,
+  ): ClientUnaryCall;
+  setRate(
+    request: SetRateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetRateResponse) => void,
   ): ClientUnaryCall;
   /** The run's state at once and at each change, and each fact as it is written down. */
   watchRun(request: WatchRunRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchRunResponse>;
