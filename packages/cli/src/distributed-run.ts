@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type CoordinatorOptions, type CoordinatorOutcome, type CoordinatorSurroundings, DEFAULT_DETECTION_MS, type LocalWorkers, RunMetrics, type RunEvent, type RunPlace, type RunningCoordinator, type SshWorker, launchLocal, readEvents, serveMetrics, startCoordinator } from '@chameleon/trainer';
+import { type CoordinatorOptions, type CoordinatorOutcome, type CoordinatorSurroundings, DEFAULT_DETECTION_MS, type LocalWorkers, RunMetrics, type RunEvent, type RunPlace, type RunningCoordinator, type SshWorker, launchLocal, readEvents, readJoinToken, serveMetrics, startCoordinator } from '@chameleon/trainer';
 import { placeOfRun } from './commands/coordinator.js';
 import { readMetrics } from './distributed-settings.js';
 import type { Engine } from './engine.js';
@@ -27,6 +27,7 @@ export async function trainWithWorkers(given: Given, count: number): Promise<voi
     observe: json ? printJson : runNarrator(epochs),
     signal: stop.signal,
     onMetrics: (url) => !json && remark(`metrics at ${url}`),
+    ...(typeof given['listen'] === 'string' ? { listen: { address: given['listen'], token: await readJoinToken(undefined) }, onListening: (address) => (json ? printJson({ type: 'listening', address }) : remark(`change it while it trains: chameleon runs set-rate --coordinator ${address} …`)) } : {}),
   });
   await finishRun(outcome, json);
 }
@@ -45,15 +46,20 @@ export interface WorkersOfThisMachine {
   observe: (event: RunEvent) => void;
   signal: AbortSignal;
   onMetrics?: (url: string) => void;
+  /** Where the coordinator listens, and its token; by default anywhere, for the run's own workers alone. */
+  listen?: { address: string; token: string | null };
+  /** Told where it can be asked. */
+  onListening?: (address: string, token: string | null) => Promise<void> | void;
 }
 
 /** Trains one run with workers of this machine, which are started anew when they die, and ends them. */
-export async function runWithWorkers(place: RunPlace, { count, threads, engine, metrics, verbose, observe, signal, onMetrics }: WorkersOfThisMachine): Promise<CoordinatorOutcome> {
-  const token = randomBytes(32).toString('hex');
-  const running = await startMeasuredCoordinator(place, { listen: '127.0.0.1:0', security: { token, tls: null }, minWorkers: 1, maxWorkers: count, joinWindowMs: START_WINDOW_MS, detectionMs: DEFAULT_DETECTION_MS, maxFailures: 2 * RESTARTS_A_WORKER, balance: false, exchange: engine.backend === 'libtorch' ? 'gloo' : 'grpc' }, { backend: engine.description, observe, signal }, metrics);
+export async function runWithWorkers(place: RunPlace, { count, threads, engine, metrics, verbose, observe, signal, onMetrics, onListening, listen = { address: '127.0.0.1:0', token: randomBytes(32).toString('hex') } }: WorkersOfThisMachine): Promise<CoordinatorOutcome> {
+  const { token } = listen;
+  const running = await startMeasuredCoordinator(place, { listen: listen.address, security: { token, tls: null }, minWorkers: 1, maxWorkers: count, joinWindowMs: START_WINDOW_MS, detectionMs: DEFAULT_DETECTION_MS, maxFailures: 2 * RESTARTS_A_WORKER, balance: false, exchange: engine.backend === 'libtorch' ? 'gloo' : 'grpc' }, { backend: engine.description, observe, signal }, metrics);
   if (running.metricsUrl) onMetrics?.(running.metricsUrl);
   let workers: LocalWorkers | null = null;
   try {
+    await onListening?.(`${running.host}:${running.port}`, token);
     workers = startWorkers({ count, threads, address: `${running.host}:${running.port}`, token, backend: engine.backend, verbose });
     return await Promise.race([running.outcome, workers.lost]);
   } finally {
@@ -80,12 +86,12 @@ export async function startMeasuredCoordinator(place: RunPlace, options: Coordin
   }
 }
 
-function startWorkers({ count, threads, address, token, backend, verbose }: { count: number; threads: number; address: string; token: string; backend: string; verbose: boolean }): LocalWorkers {
+function startWorkers({ count, threads, address, token, backend, verbose }: { count: number; threads: number; address: string; token: string | null; backend: string; verbose: boolean }): LocalWorkers {
   const program = fileURLToPath(new URL('../bin/chameleon.js', import.meta.url));
   return launchLocal({
     count,
     command: (slot, attempt) => [process.execPath, [program, 'worker', '--attached', '--coordinator', address, '--id', attempt === 0 ? `worker-${slot}` : `worker-${slot}.${attempt}`, '--node', `worker-${slot}`, '--threads', String(threads), '--loader-threads', String(threads), '--backend', backend]],
-    env: { ...process.env, CHAMELEON_JOIN_TOKEN: token, OMP_NUM_THREADS: String(threads) },
+    env: { ...process.env, CHAMELEON_JOIN_TOKEN: token ?? '', OMP_NUM_THREADS: String(threads) },
     maxRestarts: RESTARTS_A_WORKER,
     onLine: (slot, line) => verbose && /error|killed|ended with code [1-9]/.test(line) && remark(`worker-${slot}: ${line}`),
   });

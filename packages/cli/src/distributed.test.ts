@@ -56,7 +56,7 @@ describe('train --workers', { timeout: 120_000 }, () => {
 
 describe('a coordinator, workers and those who watch', { timeout: 120_000 }, () => {
   it('are started by hand, shown, and stopped', async () => {
-    const coordinator = chameleon('coordinator', '--data', 'photos', '--epochs', '200', '--image-size', '32', '--run-dir', 'by-hand', '--listen', '127.0.0.1:0', '--max-workers', '1', '--metrics-port', '0', '--json');
+    const coordinator = chameleon('coordinator', '--data', 'photos', '--epochs', '200', '--image-size', '32', '--recipe', 'feature-extractor', '--run-dir', 'by-hand', '--listen', '127.0.0.1:0', '--max-workers', '1', '--metrics-port', '0', '--json');
     await until(() => coordinator.facts.some((fact) => fact.type === 'listening'));
     const { address } = coordinator.facts.find((fact) => fact.type === 'listening')!;
     const worker = chameleon('worker', '--coordinator', address!, '--id', 'only', '--threads', '1');
@@ -66,6 +66,13 @@ describe('a coordinator, workers and those who watch', { timeout: 120_000 }, () 
     const { metrics } = coordinator.facts.find((fact) => fact.type === 'listening')!;
     expect(await (await fetch(metrics!)).text()).toMatch(/chameleon_train_samples_total\{run="by-hand",worker="only"\} [1-9]/);
     expect(await ask('checkpoint')).toMatchObject({ state: 'training' });
+    expect(await ask('set-rate', 'head', '5e-4')).toMatchObject({ settings: { groups: [{ name: 'body' }, { name: 'head' }] } });
+    expect(await ask('unfreeze')).toMatchObject({ settings: { unfrozen: true } });
+    await expect(ask('unfreeze')).rejects.toThrow(/Everything learns already/);
+    await expect(ask('set-rate', 'haed', '5e-4')).rejects.toThrow(/Did you mean head/);
+    await expect(ask('set-rate', 'head', 'fast')).rejects.toThrow(/fast is no learning rate/);
+    await expect(ask('set-rate', 'head', '0')).rejects.toThrow(/0 can't be a learning rate/);
+    await until(() => coordinator.facts.filter((fact) => fact.type === 'change').length === 2);
     expect(await ask('stop')).toMatchObject({ runId: 'by-hand' });
     expect(await coordinator.ended).toBe(130);
     expect(await worker.ended).toBe(0);

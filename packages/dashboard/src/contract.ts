@@ -53,11 +53,29 @@ export const sessionSchema = z.object({
   source: z.object({ kind: z.enum(['embedded', 'prometheus']), url: z.string(), intervalMs: z.number() }),
   hasRuns: z.boolean(),
   /** What may be asked of a live run. */
-  commands: z.array(z.enum(['stop', 'checkpoint'])),
+  commands: z.array(z.enum(['stop', 'checkpoint', 'unfreeze', 'set-rate'])),
 });
 export type Session = z.infer<typeof sessionSchema>;
 export type Right = Session['rights'][number];
-export type RunCommand = Session['commands'][number];
+export type CommandName = Session['commands'][number];
+/** What is asked of a live run. */
+export const runCommandSchema = z.discriminatedUnion('name', [
+  z.object({ name: z.literal('stop') }),
+  z.object({ name: z.literal('checkpoint') }),
+  z.object({ name: z.literal('unfreeze') }),
+  z.object({ name: z.literal('set-rate'), group: z.string().min(1).max(100), learningRate: z.number('a number is needed').positive('it has to be above 0') }),
+]);
+export type RunCommand = z.infer<typeof runCommandSchema>;
+
+/** What may be changed of a live run, as its coordinator says. */
+export const liveSettingsSchema = z.object({
+  /** `learningRate`: of the last step; null where the group did not learn in it. */
+  groups: z.array(z.object({ name: z.string(), learningRate: z.number().nullable() })),
+  unfrozen: z.boolean(),
+  /** Changes that the ranks have not taken yet. */
+  waiting: z.number(),
+});
+export type LiveSettings = z.infer<typeof liveSettingsSchema>;
 
 /** `problems`: what the server itself can't do now, as to keep scrapes on a full disk. */
 export const overviewSchema = z.object({ nowMs: z.number(), targets: z.array(targetSchema), alerts: z.array(alertSchema), problems: z.array(z.string()) });
@@ -82,7 +100,7 @@ export const runListSchema = z.object({ runs: z.array(runSummarySchema), total: 
 
 export const epochRowSchema = z.object({ epoch: z.number(), step: z.number(), atMs: z.number(), trainLoss: wireValue, trainAccuracy: z.number(), validLoss: wireValue, validAccuracy: z.number(), picturesPerSecond: z.number(), learningRates: z.record(z.string(), z.number()) });
 export type EpochRow = z.output<typeof epochRowSchema>;
-export const markSchema = z.object({ step: z.number(), atMs: z.number(), kind: z.enum(['phase', 'resume', 'fault', 'command', 'finish', 'generation']), text: z.string() });
+export const markSchema = z.object({ step: z.number(), atMs: z.number(), kind: z.enum(['phase', 'resume', 'fault', 'command', 'change', 'finish', 'generation']), text: z.string() });
 export type Mark = z.infer<typeof markSchema>;
 
 export const runDetailSchema = z.object({

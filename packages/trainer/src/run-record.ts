@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { TrainConfig } from './config.js';
 import type { RunEvent } from './events.js';
 import { readIfThere } from './files.js';
+import { describeChange } from './live/change.js';
 import type { EpochRow, Mistake, Prediction, RunRecord, StepRow } from './report/records.js';
 import { predictedClass } from './report/run-summary.js';
 import { FILES, type RunFacts, readEvents } from './run-directory.js';
@@ -39,6 +40,7 @@ export async function readRunRecord(path: string): Promise<RunRecord> {
     versions: { chameleon: facts.version, backend: facts.backend, node: process.versions.node },
     epochs: epochRows(events),
     steps: stepRows(events),
+    changes: events.flatMap((event) => (event.type === 'change' ? [{ step: event.step, epoch: event.epoch, text: describeChange(event.change) }] : [])),
     predictions,
     mistakes: await findMistakes(config, predictions),
     skipped: events.flatMap((event) => (event.type === 'skip' ? [{ path: event.path, reason: event.reason }] : [])),
@@ -50,7 +52,7 @@ export async function readRunRecord(path: string): Promise<RunRecord> {
 
 /** How a run ended, and of what it failed. Nothing for one that goes on, or that was killed. */
 function endOf(events: readonly RunEvent[]): Pick<RunRecord, 'outcome' | 'fault'> {
-  const last = events.findLast((event) => event.type !== 'skip' && event.type !== 'command');
+  const last = events.findLast((event) => event.type !== 'skip' && event.type !== 'command' && event.type !== 'change');
   if (last?.type === 'finish') return { outcome: last.reason };
   return last?.type === 'fault' ? { outcome: 'failed', fault: last.message } : {};
 }

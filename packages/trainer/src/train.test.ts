@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BatchNormMode, UserError, findRecipe, readSafetensors } from '@chameleon/core';
 import { memory } from '@tensorflow/tfjs-core';
@@ -49,6 +49,21 @@ describe('a run', () => {
     expect(Buffer.compare(a.optimizer, b.optimizer)).toBe(0);
     const losses = async (run: string) => (await readRunRecord(run)).steps.map(({ step, loss }) => [step, loss]);
     expect(await losses(path)).toEqual(await losses(whole.path));
+  });
+
+  it('takes a change of the live run again at its step when it goes on from a state before it', async () => {
+    await using folder = await temporaryFolder();
+    await drawSmallDataset(join(folder.path, 'data'));
+    const path = join(folder.path, 'run'), stop = new AbortController();
+    await train(smallConfig(join(folder.path, 'data'), { schedule: { kind: 'constant' } }), { out: folder.path, path }, surroundings({ signal: stop.signal, observe: (event) => event.type === 'step' && stop.abort() }));
+    await appendFile(join(path, 'events.jsonl'), `${JSON.stringify({ type: 'change', time: new Date().toISOString(), id: 1, step: 3, epoch: 0, change: { kind: 'set-rate', group: 'head', learningRate: 0.5e-3 } })}\n`);
+    const { position } = await resume(path, surroundings());
+    expect(position.changes).toEqual([{ step: 3, change: { kind: 'set-rate', group: 'head', learningRate: 0.5e-3 } }]);
+    const events = await readEvents(path);
+    expect(events.filter((event) => event.type === 'change')).toMatchObject([{ id: 1, step: 3 }]);
+    const rates = events.flatMap((event) => (event.type === 'step' ? [event.learningRates['head']] : []));
+    expect(rates).toEqual(rates.map((_, i) => (i < 3 ? 1e-3 : 0.5e-3)));
+    expect((await readRunRecord(path)).changes).toEqual([{ step: 3, epoch: 0, text: 'learning rate of head set to 0.0005' }]);
   });
 
   it('passes over a torn checkpoint and goes on from the one before', async () => {

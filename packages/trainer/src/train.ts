@@ -4,11 +4,12 @@ import { type Dataset, PictureLoader, makeManifest, openDataset, stepCount, veri
 import { parse } from 'yaml';
 import { START, captureState, newestCheckpoint, restoreState } from './checkpoint.js';
 import { type TrainConfig, parseConfig } from './config.js';
-import type { NewEvent, RunEvent } from './events.js';
+import { type NewEvent, type RunEvent, parseEvents } from './events.js';
 import { alone } from './exchange/exchange.js';
 import { readIfThere } from './files.js';
 import { type FitParts, type FitResult, createOptimizer, fit } from './fit.js';
 import { VERSION, describeMachine } from './machine.js';
+import { askedAgain } from './live/change.js';
 import { FILES, RunDirectory, runId } from './run-directory.js';
 import { leaveMilestone, writeBestModel } from './run-files.js';
 
@@ -83,6 +84,7 @@ async function trainIn(run: RunDirectory, config: TrainConfig, dataset: Dataset,
   const optimizer = createOptimizer(config);
   const found = await newestCheckpoint(run.path);
   const start = found ? restoreState(found.bytes, { model, optimizer }) : START;
+  const asked = found ? askedAgain(parseEvents((await readIfThere(join(run.path, FILES.events)))?.toString() ?? '')) : [];
   for (const step of found?.torn ?? []) await observe({ type: 'fault', message: `the checkpoint of step ${step} is torn and was passed over` });
   if (found) await observe({ type: 'resume', step: start.step, epoch: start.epoch });
   await using loader = new PictureLoader(dataset, { imageSize: config.imageSize, onBadPicture: config.skipBadImages ? 'skip' : 'throw', ...(surroundings.workers ? { workers: surroundings.workers } : {}) });
@@ -92,6 +94,7 @@ async function trainIn(run: RunDirectory, config: TrainConfig, dataset: Dataset,
       exchange: alone,
       signal: surroundings.signal ?? new AbortController().signal,
       emit: observe,
+      askedChanges: () => asked,
       ...(surroundings.onPhase ? { onPhase: surroundings.onPhase } : {}),
       checkpoint: async (position, atEpochEnd) => {
         await leaveMilestone(run.path, { bytes: captureState({ model, optimizer, position }), position, atEpochEnd }, dataset, config);

@@ -1,9 +1,11 @@
 import { join } from 'node:path';
 import { UserError } from '@chameleon/core';
-import { type AccessOptions, DashboardError, type DashboardOptions, type RunControl, readPasswords, startDashboard } from '@chameleon/dashboard';
-import { openRunClient, readJoinToken } from '@chameleon/trainer';
+import { type AccessOptions, DashboardError, type DashboardOptions, readPasswords, startDashboard } from '@chameleon/dashboard';
+import { type RunClient, openRunClient } from '@chameleon/trainer';
 import { type Command, InvalidArgumentError } from 'commander';
+import { readSecurity, withSecurity } from '../distributed-settings.js';
 import { print } from '../output.js';
+import { controlOf } from '../run-control.js';
 import { type Given, integer, withSettings } from '../settings.js';
 
 /** Given several times, or with commas between. */
@@ -24,8 +26,7 @@ const DASHBOARD_SETTINGS = [
   { flags: '--interval <seconds>', help: 'between two scrapes (default: 5)', parse: positive },
   { flags: '--retention <hours>', help: 'how long scrapes are kept (default: 24)', parse: positive },
   { flags: '--max-megabytes <n>', help: 'that scrapes take, in memory and again on the disk (default: 256)', parse: positive },
-  { flags: '--coordinator <address>', help: 'of a run over machines, to stop it or ask for a checkpoint from the page' },
-  { flags: '--join-token-file <file>', help: "the coordinator's token" },
+  { flags: '--coordinator <address>', help: 'of a run over machines, to give it commands from the page: stop, checkpoint, unfreeze, learning rates' },
   { flags: '--host <address>', help: 'where to listen (default: 127.0.0.1)' },
   { flags: '--port <n>', help: '0 takes any free one (default: 8090)', parse: integer },
   { flags: '--password-file <file>', help: 'JSON: {"read": "…", "operate": "…"}; needed to listen anywhere but on this machine' },
@@ -35,13 +36,14 @@ const DASHBOARD_SETTINGS = [
 ].map((setting) => ({ key: null, ...setting }));
 
 export function addDashboard(program: Command): void {
-  withSettings(program.command('dashboard'), DASHBOARD_SETTINGS)
+  withSecurity(withSettings(program.command('dashboard'), DASHBOARD_SETTINGS), 'client')
     .description('Watch runs and servers on one page.')
     .addHelpText('after', `
 Examples:
   chameleon dashboard
   chameleon dashboard --target 127.0.0.1:9464 --target 127.0.0.1:8080
   chameleon dashboard --prometheus http://prometheus:9090
+  chameleon dashboard --coordinator 10.0.0.5:50051 --tls-ca ca.pem --tls-cert me.pem --tls-key me.key
   chameleon dashboard --host 0.0.0.0 --password-file passwords.json`)
     .action((given: Given) => runDashboard(given));
 }
@@ -49,7 +51,7 @@ Examples:
 async function runDashboard(given: Given): Promise<void> {
   try {
     using coordinator = await openCoordinator(given);
-    await using dashboard = await startDashboard({ ...(await optionsOf(given)), ...(coordinator ? { control: coordinator } : {}), onError: (error) => void process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`) });
+    await using dashboard = await startDashboard({ ...(await optionsOf(given)), ...(coordinator ? { control: controlOf(() => coordinator) } : {}), onError: (error) => void process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`) });
     print(`Chameleon's dashboard is at ${dashboard.url}`);
     await new Promise<void>((resolve) => void process.once('SIGINT', () => resolve()).once('SIGTERM', () => resolve()));
   } catch (error) {
@@ -79,19 +81,9 @@ async function accessOf(given: Given): Promise<AccessOptions | undefined> {
   return { kind: 'proxy', header, trusted: (given['trustedProxy'] as string[] | undefined) ?? ['127.0.0.1', '::1'], operators: (given['operators'] as string[] | undefined) ?? [] };
 }
 
-/** Gives the page's commands to the coordinator, whose word is what the page shows. */
-async function openCoordinator(given: Given): Promise<(RunControl & Disposable) | null> {
+async function openCoordinator(given: Given): Promise<RunClient | null> {
   const coordinator = given['coordinator'] as string | undefined;
-  if (coordinator === undefined) return null;
-  const client = await openRunClient(coordinator, { token: await readJoinToken(given['joinTokenFile'] as string | undefined), tls: null });
-  return {
-    [Symbol.dispose]: () => client[Symbol.dispose](),
-    commands: ['stop', 'checkpoint'],
-    command: async (run, command) => {
-      const { state, position } = await client[command](run);
-      return command === 'stop' ? `The run is ${state}.` : `A checkpoint is left after the step that follows ${position?.step ?? 0}.`;
-    },
-  };
+  return coordinator === undefined ? null : openRunClient(coordinator, await readSecurity(given));
 }
 
 const defined = <Key extends string, Value>(key: Key, value: Value | undefined): { [K in Key]?: Value } => (value === undefined ? {} : ({ [key]: value } as { [K in Key]: Value }));

@@ -2,7 +2,7 @@ import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { UserError } from '@chameleon/core';
 import { drawDataset } from '@chameleon/data';
-import { type RunningDashboard, startDashboard } from '@chameleon/dashboard';
+import { type RunControl, type RunningDashboard, startDashboard } from '@chameleon/dashboard';
 import { type ClassifyAnswer, createLogger, startServer } from '@chameleon/inference-server';
 import { openModel, predictFiles } from '@chameleon/trainer';
 import type { Command } from 'commander';
@@ -12,6 +12,7 @@ import { interruption } from '../interruption.js';
 import { Progress, colorsOf, print, remark, runNarrator } from '../output.js';
 import { prepareRun } from '../prepare-run.js';
 import { writeReport } from '../reports.js';
+import { OwnRunControl } from '../run-control.js';
 import { type Given, integer } from '../settings.js';
 import { engineFor, untilStopped } from './serve.js';
 
@@ -42,8 +43,9 @@ async function runDemo(options: DemoOptions): Promise<void> {
   const unseen = join(options.folder, 'unseen');
   const watched = new WatchedTargets(join(options.folder, 'dashboard-targets.json'));
   await mkdir(options.folder, { recursive: true });
-  await using dashboard = await watched.open(join(options.folder, 'runs'));
-  const run = await trainAndJudge(options, unseen, watched, dashboard);
+  using own = new OwnRunControl();
+  await using dashboard = await watched.open(join(options.folder, 'runs'), own.control);
+  const run = await trainAndJudge(options, { unseen, watched, dashboard, own });
   if (run === null) return;
   await serveOnce(run, await firstPicture(unseen), options, watched, dashboard);
   print(`\nNext: npx chameleon train --data YOUR-FOLDER, with a folder of pictures for each class.`);
@@ -55,9 +57,9 @@ class WatchedTargets {
 
   constructor(private readonly file: string) {}
 
-  async open(runsFolder: string): Promise<RunningDashboard> {
+  async open(runsFolder: string, control: RunControl): Promise<RunningDashboard> {
     await this.#write();
-    return startDashboard({ port: 0, targetsFile: this.file, runsFolder, intervalMs: 1000 });
+    return startDashboard({ port: 0, targetsFile: this.file, runsFolder, intervalMs: 1000, control });
   }
 
   async add(url: string): Promise<void> {
@@ -71,19 +73,20 @@ class WatchedTargets {
 }
 
 /** @returns the run's directory, or null when it was interrupted */
-async function trainAndJudge({ folder, epochs, count, workers }: DemoOptions, unseen: string, watched: WatchedTargets, dashboard: RunningDashboard): Promise<string | null> {
+async function trainAndJudge({ folder, epochs, count, workers }: DemoOptions, { unseen, watched, dashboard, own }: { unseen: string; watched: WatchedTargets; dashboard: RunningDashboard; own: OwnRunControl }): Promise<string | null> {
   using stop = interruption();
   const data = join(folder, `drawn-${count}`);
   await drawOnce(data, count, 0, stop.signal);
   await drawOnce(unseen, UNSEEN_COUNT, UNSEEN_SEED, stop.signal);
   const { config, engine } = await prepareRun({ data, epochs, ...SUITED });
   print(`\nTraining ${config.architecture} on ${data} with ${engine.backend} in ${workers} ${workers === 1 ? 'process' : 'processes'}, ${config.precision}: head and BatchNorm first, then everything.`);
-  print(`Watch it at ${dashboard.url}`);
+  print(`Watch it at ${dashboard.url}, and change its learning rates there while it trains.`);
   const outcome = await runWithWorkers({ config, out: join(folder, 'runs') }, {
     count: workers, threads: threadsEach(workers), engine, verbose: true, signal: stop.signal,
     metrics: { port: 0, host: '127.0.0.1' },
     observe: runNarrator(epochs),
     onMetrics: (url) => void watched.add(url),
+    onListening: (address, token) => own.reach(address, token),
   });
   if (outcome.reason === 'interrupted') {
     process.exitCode = 130;

@@ -19,6 +19,7 @@ export function addTrain(program: Command): void {
     .option('--run-dir <folder>', 'the run directory itself, which must not exist')
     .option('--resume <run>', 'go on with a run: its directory, name, or last')
     .option('--workers <n>', 'train with so many processes of this machine, which share its cores', atLeastOne)
+    .option('--listen <address>', 'with --workers: host:port where commands to the run are taken, with the token in CHAMELEON_JOIN_TOKEN (default: nowhere)')
     .option('--json', 'print each fact of the run as a line of JSON')
     .option('--metrics-port <n>', 'serve metrics for Prometheus and the dashboard on this port of this machine; 0 takes any free one', integer)
     .addHelpText('after', `
@@ -27,8 +28,13 @@ Examples:
   chameleon train --data photos --weights resnet34 --recipe discriminative
   chameleon train --data photos --weights random --recipe from-scratch
   chameleon train --data photos --workers 2
+  chameleon train --data photos --workers 1 --listen 127.0.0.1:50051
   chameleon train --resume last`)
-    .action((given: Given) => (given['workers'] === undefined ? runTrain(given) : trainWithWorkers(given, given['workers'] as number)));
+    .action((given: Given) => {
+      if (given['workers'] !== undefined) return trainWithWorkers(given, given['workers'] as number);
+      if (given['listen'] !== undefined) throw new UserError('Commands are taken by a run with workers: add --workers 1, or leave out --listen.', { exitCode: 2 });
+      return runTrain(given);
+    });
 }
 
 async function runTrain(given: Given): Promise<void> {

@@ -23,8 +23,8 @@ export async function logIn(password: string): Promise<void> {
 }
 
 /** Gives a command to a live run; what the coordinator said. */
-export async function command(run: string, name: RunCommand, csrfToken: string): Promise<string> {
-  const answer = await send(`/api/runs/${encodeURIComponent(run)}/commands/${name}`, { method: 'POST', headers: { 'x-csrf-token': csrfToken } });
+export async function command(run: string, { name, ...rest }: RunCommand, csrfToken: string): Promise<string> {
+  const answer = await send(`/api/runs/${encodeURIComponent(run)}/commands/${name}`, { method: 'POST', headers: { 'x-csrf-token': csrfToken, 'content-type': 'application/json' }, body: JSON.stringify(rest) });
   return z.object({ said: z.string() }).parse(answer).said;
 }
 

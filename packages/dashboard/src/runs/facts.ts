@@ -13,6 +13,7 @@ const factSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('epoch'), ...time, epoch: z.number(), step: z.number(), trainLoss: number, trainAccuracy: z.number(), validLoss: number, validAccuracy: z.number(), picturesPerSecond: z.number(), learningRates: z.record(z.string(), z.number()) }),
   z.object({ type: z.literal('checkpoint'), ...time, step: z.number() }),
   z.object({ type: z.literal('command'), ...time, command: z.string(), detail: z.record(z.string(), z.unknown()) }),
+  z.object({ type: z.literal('change'), ...time, id: z.number(), step: z.number(), change: z.discriminatedUnion('kind', [z.object({ kind: z.literal('unfreeze') }), z.object({ kind: z.literal('set-rate'), group: z.string(), learningRate: z.number() })]) }),
   z.object({ type: z.literal('generation'), ...time, generation: z.number(), step: z.number(), epoch: z.number(), workers: z.array(z.string()), reason: z.string() }),
   z.object({ type: z.literal('fault'), ...time, message: z.string() }),
   z.object({ type: z.literal('finish'), ...time, step: z.number(), reason: z.string() }),

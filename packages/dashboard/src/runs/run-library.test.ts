@@ -36,6 +36,17 @@ describe('run directories', () => {
     expect((await new RunLibrary(folder.path).list({}, Date.now())).runs[0]!.state).toBe(state);
   });
 
+  it('mark what was changed of the live run, where the ranks took it, once', async () => {
+    await using folder = await temporaryFolder();
+    const time = new Date(NOW).toISOString();
+    const rate = { type: 'change', time, id: 1, step: 20, epoch: 0, change: { kind: 'set-rate', group: 'head', learningRate: 0.0005 } }, unfreeze = { type: 'change', time, id: 2, step: 35, epoch: 0, change: { kind: 'unfreeze' } };
+    const lines = [{ type: 'command', time, command: 'unfreeze', detail: {} }, rate, unfreeze, { type: 'generation', time, generation: 2, step: 30, epoch: 0, workers: ['a'], split: [8], reason: 'b was lost' }, unfreeze];
+    await writeRun(folder.path, 'r', { end: lines.map((line) => JSON.stringify(line)).join('\n') });
+    expect((await new RunLibrary(folder.path).detail('r', NOW))!.marks.map(({ step, kind, text }) => [step, kind, text])).toEqual([
+      [20, 'change', 'learning rate of head set to 0.0005'], [30, 'generation', 'generation 2 of 1 workers: b was lost'], [35, 'change', 'everything learns'],
+    ]);
+  });
+
   it('say that a run is silent when it has said nothing for two minutes', async () => {
     await using folder = await temporaryFolder();
     const path = await writeRun(folder.path, 'r', { end: stepLine(41, 1) });

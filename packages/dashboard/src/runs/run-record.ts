@@ -101,7 +101,11 @@ export class RunRecord {
         this.checkpointAtMs = Date.parse(fact.time);
         return;
       case 'command':
+        // What the ranks have taken of it is a change, and marked as that.
+        if (fact.command === 'unfreeze' || fact.command === 'set-rate') return;
         return this.#mark(fact.time, 'command', [fact.command, ...Object.entries(fact.detail).map(([name, value]) => `${name} ${String(value)}`)].join(', '));
+      case 'change':
+        return this.#mark(fact.time, 'change', fact.change.kind === 'unfreeze' ? 'everything learns' : `learning rate of ${fact.change.group} set to ${fact.change.learningRate}`, fact.step);
       case 'generation':
         this.#goBack(fact);
         return this.#mark(fact.time, 'generation', `generation ${fact.generation} of ${fact.workers.length} workers: ${fact.reason}`, fact.step);
@@ -124,6 +128,8 @@ export class RunRecord {
   /** The run goes on from an earlier state: what came after it is taken back. */
   #goBack({ step, epoch }: { step: number; epoch: number }): void {
     this.curve.truncate(step);
+    // A change is done again with its step, and told again.
+    this.marks = this.marks.filter((mark) => mark.kind !== 'change' || mark.step <= step);
     this.epochs = this.epochs.filter((row) => row.step <= step && row.epoch < epoch);
     this.finish = this.fault = null;
   }

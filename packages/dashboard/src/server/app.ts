@@ -2,7 +2,7 @@ import express, { type ErrorRequestHandler, type Express, type Response } from '
 import helmet from 'helmet';
 import { Registry, collectDefaultMetrics } from 'prom-client';
 import { z } from 'zod';
-import { type RunCommand, type Session, querySchema } from '../contract.js';
+import { type CommandName, type Session, querySchema } from '../contract.js';
 import type { RunLibrary } from '../runs/run-library.js';
 import type { Access } from './access.js';
 import { answerQuery } from './answer-query.js';
@@ -62,7 +62,7 @@ export function createApp(parts: AppParts): Express {
 function addMetricQueries(app: Express, { source, runs, control, live }: AppParts): void {
   app.get('/api/session', async (_request, response: Response<Session>) => {
     const { user, rights, csrfToken } = response.locals['caller'] as Session;
-    const commands: RunCommand[] = rights.includes('operate') ? [...(control?.commands ?? [])] : [];
+    const commands: CommandName[] = rights.includes('operate') ? [...(control?.commands ?? [])] : [];
     response.json({ user, rights, csrfToken, source: { kind: source.kind, url: source.url, intervalMs: await source.intervalMs() }, hasRuns: runs !== null, commands });
   });
   app.get('/api/overview', async (_request, response) => {

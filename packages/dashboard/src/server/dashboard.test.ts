@@ -2,11 +2,12 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { curveSchema, mistakesSchema, overviewSchema, queryAnswerSchema, runDetailSchema, runListSchema, sessionSchema } from '../contract.js';
+import { curveSchema, liveSettingsSchema, mistakesSchema, overviewSchema, queryAnswerSchema, runDetailSchema, runListSchema, sessionSchema } from '../contract.js';
 import { serveMetrics } from '../testing/http.js';
 import { freePort, temporaryFolder } from '../testing/prometheus.js';
 import { writeRun } from '../testing/runs.js';
 import { readPasswords } from './access.js';
+import type { RunControl } from './run-routes.js';
 import { type DashboardOptions, type RunningDashboard, startDashboard } from './start.js';
 import { soon } from '../testing/soon.js';
 
@@ -101,6 +102,34 @@ describe('a dashboard', () => {
   });
 });
 
+/** A coordinator as the dashboard sees it: says what it was told, and refuses a group that it doesn't have. */
+const control: RunControl = {
+  commands: ['stop', 'checkpoint', 'unfreeze', 'set-rate'],
+  command: (run, command) => (command.name === 'set-rate' && command.group !== 'head' ? Promise.reject(new Error(`The run has no group called ${command.group}.`)) : Promise.resolve(`${run}: ${JSON.stringify(command)}`)),
+  settings: () => Promise.resolve({ groups: [{ name: 'head', learningRate: 0.001 }], unfrozen: false, waiting: 0 }),
+};
+
+describe('settings of a live run', () => {
+  it('are shown, and changed by what the coordinator takes; what it refuses is said with its words', async () => {
+    await using dashboard = await start({ control });
+    const { csrfToken, commands } = sessionSchema.parse(JSON.parse((await ask(`${dashboard.url}/api/session`)).text));
+    expect(commands).toEqual(['stop', 'checkpoint', 'unfreeze', 'set-rate']);
+    expect(liveSettingsSchema.parse(JSON.parse((await ask(`${dashboard.url}/api/runs/first/settings`)).text))).toEqual({ groups: [{ name: 'head', learningRate: 0.001 }], unfrozen: false, waiting: 0 });
+    const give = (name: string, body?: unknown) => ask(`${dashboard.url}/api/runs/first/commands/${name}`, { method: 'POST', headers: { 'x-csrf-token': csrfToken, 'content-type': 'application/json' }, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    expect(await give('set-rate', { group: 'head', learningRate: 0.5 })).toMatchObject({ status: 200, text: expect.stringContaining('\\"learningRate\\":0.5') as string });
+    expect((await give('unfreeze')).status).toBe(200);
+    expect(await give('set-rate', { group: 'haed', learningRate: 0.5 })).toMatchObject({ status: 409, text: expect.stringContaining('no group called haed') as string });
+    for (const learningRate of [-1, 0, null, 'fast']) expect(await give('set-rate', { group: 'head', learningRate })).toMatchObject({ status: 400, text: expect.stringMatching(/learningRate: (it has to be above 0|a number is needed)/) as string });
+    expect((await give('set-rate', { group: 'x'.repeat(8_000), learningRate: 1 })).status).toBe(400);
+    expect((await give('delete')).status).toBe(404);
+  });
+
+  it('are not there without a coordinator', async () => {
+    await using dashboard = await start();
+    expect(await ask(`${dashboard.url}/api/runs/first/settings`)).toMatchObject({ status: 404, text: expect.stringContaining('--coordinator') as string });
+  });
+});
+
 describe('access', () => {
   it('is refused under a name that is not this machine\'s, without a password', async () => {
     await using dashboard = await start();
@@ -109,7 +138,7 @@ describe('access', () => {
   });
 
   it('by password has two rights, and a cookie that scripts and other sites don\'t get', async () => {
-    await using dashboard = await start({ access: { kind: 'password', read: 'reads-and-reads', operate: 'operates-it-all' }, control: { commands: ['stop'], command: (run) => Promise.resolve(`${run} stops`) } });
+    await using dashboard = await start({ access: { kind: 'password', read: 'reads-and-reads', operate: 'operates-it-all' }, control: { ...control, commands: ['stop'] } });
     const logIn = (password: string, headers: Record<string, string> = {}) => ask(`${dashboard.url}/api/login`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify({ password }) });
     expect((await ask(`${dashboard.url}/api/session`)).status).toBe(401);
     expect((await ask(`${dashboard.url}/`)).status).toBe(200);

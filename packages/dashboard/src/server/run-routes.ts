@@ -1,6 +1,6 @@
-import { type Response, Router } from 'express';
+import express, { type Response, Router } from 'express';
 import { z } from 'zod';
-import type { Curve, Mistakes, RunCommand, curveSchema } from '../contract.js';
+import { type CommandName, type Curve, type LiveSettings, type Mistakes, type RunCommand, type curveSchema, runCommandSchema } from '../contract.js';
 import { readExperiments } from '../runs/experiments.js';
 import { type Picture, readMistakes, readPicture } from '../runs/mistakes.js';
 import type { RunLibrary } from '../runs/run-library.js';
@@ -12,9 +12,11 @@ import type { MetricsSource } from './source.js';
 
 /** Gives commands to a live run's coordinator: what it answers is a sentence for the page. */
 export interface RunControl {
-  readonly commands: readonly RunCommand[];
+  readonly commands: readonly CommandName[];
   /** @throws with the reason, for the page */
   command(run: string, command: RunCommand): Promise<string>;
+  /** @throws with the reason, for the page */
+  settings(run: string): Promise<LiveSettings>;
 }
 
 export interface RunRoutesParts {
@@ -23,6 +25,8 @@ export interface RunRoutesParts {
   access: Access;
   control: RunControl | null;
 }
+
+const NO_COORDINATOR = 'No coordinator is connected that takes this command. Start the dashboard with --coordinator.';
 
 const listQuery = z.object({ filter: z.string().max(200).default(''), offset: z.coerce.number().int().min(0).default(0), limit: z.coerce.number().int().min(1).max(200).default(50) });
 const curveQuery = z.object({ from: z.coerce.number().min(0).default(0), to: z.coerce.number().min(0).default(Number.MAX_SAFE_INTEGER), points: z.coerce.number().int().min(10).max(5_000).default(800) });
@@ -70,14 +74,19 @@ export function runRoutes({ runs, source, access, control }: RunRoutesParts): Ro
     response.json({ experiments });
   });
 
-  router.post('/runs/:id/commands/:command', async (request, response) => {
+  const told = <Told>(answer: Promise<Told>): Promise<Told> => answer.catch((error: unknown) => {
+    throw new Refusal(409, messageOf(error), { cause: error });
+  });
+  router.get('/runs/:id/settings', async (request, response) => {
+    if (!control) throw new Refusal(404, NO_COORDINATOR);
+    response.json(await told(control.settings(request.params.id)));
+  });
+  router.post('/runs/:id/commands/:command', express.json({ limit: '4kb' }), async (request, response) => {
     access.admitCommand(request);
-    const command = control?.commands.find((name) => name === request.params.command);
-    if (!control || !command) throw new Refusal(404, 'No coordinator is connected that takes this command. Start the dashboard with --coordinator.');
-    const said = await control.command(request.params.id, command).catch((error: unknown) => {
-      throw new Refusal(409, messageOf(error), { cause: error });
-    });
-    response.json({ said });
+    const name = control?.commands.find((known) => known === request.params.command);
+    if (!control || !name) throw new Refusal(404, NO_COORDINATOR);
+    const command = runCommandSchema.parse({ ...(request.body as object | undefined), name });
+    response.json({ said: await told(control.command(request.params.id, command)) });
   });
 
   async function judged(id: string) {

@@ -6,9 +6,8 @@ import { Refusal } from './protocol.js';
 import type { RunLog } from './run-log.js';
 
 /** A change with the name of the request that asked for it. */
-export interface RecordedChange {
+export interface RecordedChange extends AskedChange {
   requestId: string;
-  change: Change;
 }
 
 /** A run that was changed so often is steered by a program that has gone wrong. */
@@ -16,7 +15,7 @@ const CHANGE_LIMIT = 1_000;
 
 /** What was asked to be changed of a live run: each request once, and only what the run can do. */
 export class ChangeRegister {
-  #changes: RecordedChange[];
+  readonly #changes: RecordedChange[];
 
   constructor(private readonly run: { recipe: Recipe; epochs: number }, private readonly log: Pick<RunLog, 'changeSteps' | 'changeCount' | 'learningRates' | 'epochs'>, recovered: readonly RecordedChange[]) {
     this.#changes = [...recovered];
@@ -24,12 +23,12 @@ export class ChangeRegister {
 
   /** As the state file has them. */
   get recorded(): RecordedChange[] {
-    return this.#changes;
+    return this.#changes.map((recorded, i) => ({ ...recorded, step: this.log.changeSteps.get(i + 1) ?? recorded.step }));
   }
 
   /** As ranks are told, with the steps that they took them at. */
   get asked(): AskedChange[] {
-    return this.#changes.map(({ change }, i) => ({ change, step: this.log.changeSteps.get(i + 1) ?? null }));
+    return this.recorded.map(({ step, change }) => ({ step, change }));
   }
 
   /** Notes a change. False: the same request was there before. @throws Refusal for what can't be changed so */
@@ -38,7 +37,7 @@ export class ChangeRegister {
     if (this.#changes.length >= CHANGE_LIMIT) throw new Refusal(status.RESOURCE_EXHAUSTED, `The run was changed ${CHANGE_LIMIT} times, and takes no more changes. Stop it, and start another with the settings that you want.`);
     if (change.kind === 'unfreeze') this.#requireFrozen();
     else this.#requireRate(change);
-    this.#changes.push({ requestId, change });
+    this.#changes.push({ requestId, step: null, change });
     return true;
   }
 

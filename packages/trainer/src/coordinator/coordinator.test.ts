@@ -200,6 +200,7 @@ describe('a coordinator', () => {
     expect(returned.last('changes')!.changes).toMatchObject([{ step: 1, kind: { $case: 'setRate' } }, { step: undefined, kind: { $case: 'unfreeze' } }]);
     next.coordinator.change('rate', { kind: 'set-rate', group: 'head', learningRate: 0.5 });
     expect(next.coordinator.changes.asked).toHaveLength(2);
+    expect(next.coordinator.changes.recorded.map(({ requestId, step }) => [requestId, step])).toEqual([['rate', 1], ['unfreeze', null]]);
     const joiner = await join_(next, 'c');
     joiner.ready();
     await until('the others pause', () => returned.last('pause') !== undefined || returned.last('abandon') !== undefined);

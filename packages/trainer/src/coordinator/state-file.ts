@@ -18,8 +18,8 @@ const stateSchema = z.object({
   /** Workers that were lost, in all. */
   restarts: z.number().int().nonnegative(),
   finished: z.boolean(),
-  /** What was asked to be changed of the live run, in order. */
-  changes: z.array(z.object({ requestId: z.string(), change: changeSchema })).default([]),
+  /** What was asked to be changed of the live run, in order; with the step that it was first taken at. */
+  changes: z.array(z.object({ requestId: z.string(), step: z.number().int().nonnegative().nullable(), change: changeSchema })).default([]),
 });
 export type CoordinatorState = z.infer<typeof stateSchema>;
 

@@ -66,3 +66,15 @@ export function groupNames({ phases }: Recipe): string[] {
 export function describeChange(change: Change): string {
   return change.kind === 'unfreeze' ? 'everything learns' : `learning rate of ${change.group} set to ${change.learningRate}`;
 }
+
+/** What a run's record says was changed: taken at those steps again by a run that goes on from an earlier state. */
+export function askedAgain(events: readonly { type: string }[]): AskedChange[] {
+  const asked: AskedChange[] = [];
+  for (const event of events) {
+    const told = takenFact.safeParse(event).data;
+    if (told) asked[told.id - 1] = { step: told.step, change: told.change };
+  }
+  return asked;
+}
+
+const takenFact = z.object({ type: z.literal('change'), id: z.number().int().positive(), step: z.number(), change: changeSchema });

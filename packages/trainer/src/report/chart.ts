@@ -64,13 +64,13 @@ function name(svg: string, id: string, description: string): string {
 
 /** Only what the charts are made of, and only when one is drawn: loading it takes a tenth of a second. */
 async function loadEcharts() {
-  const [core, { CustomChart, LineChart, ScatterChart }, { GridComponent }, { SVGRenderer }] = await Promise.all([
+  const [core, { CustomChart, LineChart, ScatterChart }, { GridComponent, MarkLineComponent }, { SVGRenderer }] = await Promise.all([
     import('echarts/core'),
     import('echarts/charts'),
     import('echarts/components'),
     import('echarts/renderers'),
   ]);
-  core.use([CustomChart, LineChart, ScatterChart, GridComponent, SVGRenderer]);
+  core.use([CustomChart, LineChart, ScatterChart, GridComponent, MarkLineComponent, SVGRenderer]);
   return core;
 }
 

@@ -2,7 +2,7 @@ import { FONT_SIZE, type Drawing, type Figure, axisStyle, legendEntry } from './
 import { type Point, downsample } from './downsample.js';
 import { DASH, decimal, percent, rate } from './format.js';
 import { html } from './markup.js';
-import type { EpochRow, RunRecord, StepRow } from './records.js';
+import type { ChangeRow, EpochRow, RunRecord, StepRow } from './records.js';
 
 /** Points across a chart: more than two a pixel can't be seen. */
 const STRETCH_COUNT = 450;
@@ -24,19 +24,21 @@ interface Curve {
 }
 
 /** Loss by step and epoch, accuracy by epoch, and each group's learning rate. Empty for a run without a step. */
-export function curveFigures({ epochs, steps }: Pick<RunRecord, 'epochs' | 'steps'>): Figure[] {
-  if (epochs.length === 0) return steps.length === 0 ? [] : [stepLossFigure(steps)];
-  return [lossFigure(epochs, steps), accuracyFigure(epochs), rateFigure(epochs)];
+export function curveFigures({ epochs, steps, changes = [] }: Pick<RunRecord, 'epochs' | 'steps' | 'changes'>): Figure[] {
+  if (epochs.length === 0) return steps.length === 0 ? [] : [stepLossFigure(steps, changes)];
+  const marks = alongEpochs(steps, changes).map(([at]) => at);
+  return [lossFigure(epochs, steps, { changes, marks }), accuracyFigure(epochs, marks), rateFigure(epochs, marks)];
 }
 
 /** The loss of a run that ended in its first epoch: steps are all there is. */
-function stepLossFigure(steps: readonly StepRow[]): Figure {
+function stepLossFigure(steps: readonly StepRow[], changes: readonly ChangeRow[]): Figure {
   const points = finite(steps.map(({ step, loss }): Point => [step, loss]));
   const option = axes([{ points: downsample(points, STRETCH_COUNT), colour: 'var(--train)', plain: true }], {
     name: 'step',
     from: steps[0]!.step,
     to: Math.max(steps.at(-1)!.step, steps[0]!.step + 1),
     log: spansDecades(points, LOG_RATIO),
+    marks: changes.map(({ step }) => step),
   });
   return {
     id: 'loss',
@@ -44,11 +46,11 @@ function stepLossFigure(steps: readonly StepRow[]): Figure {
     description: `Training loss of ${steps.length} steps; the last is ${decimal(steps.at(-1)!.loss)}.`,
     wide: { option, ...WIDE },
     narrow: { option, ...NARROW },
-    legend: legendEntry(swatch('train'), 'training, each step; last', decimal(steps.at(-1)!.loss)),
+    legend: [legendEntry(swatch('train'), 'training, each step; last', decimal(steps.at(-1)!.loss)), ...changeEntries(changes)],
   };
 }
 
-function lossFigure(epochs: readonly EpochRow[], steps: readonly StepRow[]): Figure {
+function lossFigure(epochs: readonly EpochRow[], steps: readonly StepRow[], { changes, marks }: { changes: readonly ChangeRow[]; marks: readonly number[] }): Figure {
   const perStep = finite(alongEpochs(steps));
   const train = byEpoch(epochs, (row) => row.trainLoss);
   const valid = byEpoch(epochs, (row) => row.validLoss);
@@ -58,7 +60,7 @@ function lossFigure(epochs: readonly EpochRow[], steps: readonly StepRow[]): Fig
       { points: train, colour: 'var(--train)' },
       { points: valid, colour: 'var(--valid)' },
     ],
-    { ...epochAxis(epochs, perStep), log: spansDecades([...perStep, ...train, ...valid], LOG_RATIO) },
+    { ...epochAxis(epochs, perStep), log: spansDecades([...perStep, ...train, ...valid], LOG_RATIO), marks },
   );
   const last = epochs.at(-1)!;
   return {
@@ -71,11 +73,12 @@ function lossFigure(epochs: readonly EpochRow[], steps: readonly StepRow[]): Fig
       perStep.length > 0 && legendEntry(swatch('train faint'), 'training, each step'),
       legendEntry(swatch('train'), 'training, mean of the epoch', decimal(last.trainLoss)),
       legendEntry(swatch('valid'), 'validation', decimal(last.validLoss)),
+      ...changeEntries(changes),
     ],
   };
 }
 
-function accuracyFigure(epochs: readonly EpochRow[]): Figure {
+function accuracyFigure(epochs: readonly EpochRow[], marks: readonly number[]): Figure {
   const train = byEpoch(epochs, (row) => row.trainAccuracy);
   const valid = byEpoch(epochs, (row) => row.validAccuracy);
   const lowest = Math.min(1, ...[...train, ...valid].map(([, y]) => y));
@@ -84,7 +87,7 @@ function accuracyFigure(epochs: readonly EpochRow[]): Figure {
       { points: train, colour: 'var(--train)' },
       { points: valid, colour: 'var(--valid)' },
     ],
-    { ...epochAxis(epochs, []), yMin: Math.max(0, Math.floor(lowest * 10 - 0.5) / 10), yMax: 1, yLabel: (value) => percent(value, 0) },
+    { ...epochAxis(epochs, []), yMin: Math.max(0, Math.floor(lowest * 10 - 0.5) / 10), yMax: 1, yLabel: (value) => percent(value, 0), marks },
   );
   const last = epochs.at(-1)!;
   return {
@@ -99,11 +102,11 @@ function accuracyFigure(epochs: readonly EpochRow[]): Figure {
   };
 }
 
-function rateFigure(epochs: readonly EpochRow[]): Figure {
+function rateFigure(epochs: readonly EpochRow[], marks: readonly number[]): Figure {
   const groups = [...new Set(epochs.flatMap((row) => Object.keys(row.learningRates)))];
   const curves = groups.map((group, i): Curve => ({ points: rateStairs(epochs, group), colour: GROUP_COLOURS[i % GROUP_COLOURS.length]!, dashed: i > 0, plain: true }));
   const positive = curves.flatMap(({ points }) => points.filter((point): point is Point => point[1] !== null));
-  const option = axes(curves, { ...epochAxis(epochs, []), ...rateAxis(positive), yLabel: rate });
+  const option = axes(curves, { ...epochAxis(epochs, []), ...rateAxis(positive), yLabel: rate, marks });
   return {
     id: 'rate',
     title: 'Learning rate',
@@ -141,14 +144,14 @@ function rateStairs(epochs: readonly EpochRow[], group: string): Curve['points']
 }
 
 /** Steps on the axis of epochs: an epoch's row stands where its last step does. */
-function alongEpochs(steps: readonly StepRow[]): Point[] {
+function alongEpochs(steps: readonly StepRow[], rows: readonly { step: number; epoch: number; loss?: number }[] = steps): Point[] {
   const firstOf = new Map<number, number>();
   let stepsAnEpoch = 1;
   for (const { epoch, step } of steps) {
     if (!firstOf.has(epoch)) firstOf.set(epoch, step);
     stepsAnEpoch = Math.max(stepsAnEpoch, step - firstOf.get(epoch)! + 1);
   }
-  return steps.map(({ epoch, step, loss }) => [epoch + (step - firstOf.get(epoch)! + 1) / stepsAnEpoch, loss]);
+  return rows.map(({ epoch, step, loss = Number.NaN }) => [epoch + (step - (firstOf.get(epoch) ?? step) + 1) / stepsAnEpoch, loss]);
 }
 
 const byEpoch = (epochs: readonly EpochRow[], value: (row: EpochRow) => number) => finite(epochs.map((row): Point => [row.epoch + 1, value(row)]));
@@ -173,9 +176,11 @@ interface Axes {
   readonly yMin?: number;
   readonly yMax?: number;
   readonly yLabel?: (value: number) => string;
+  /** Where somebody changed a setting: numbered lines from top to bottom. */
+  readonly marks?: readonly number[];
 }
 
-function axes(curves: readonly Curve[], { name, from, to, log, yMin, yMax, yLabel }: Axes): Drawing['option'] {
+function axes(curves: readonly Curve[], { name, from, to, log, yMin, yMax, yLabel, marks = [] }: Axes): Drawing['option'] {
   const format = yLabel ?? ((value: number) => (Number.isFinite(value) ? String(Number(value.toPrecision(3))) : DASH));
   return {
     grid: { left: 52, right: 16, top: 14, bottom: 44 },
@@ -188,7 +193,7 @@ function axes(curves: readonly Curve[], { name, from, to, log, yMin, yMax, yLabe
       ...(yMax === undefined ? {} : { max: yMax }),
       axisLabel: { ...axisStyle.axisLabel, formatter: format },
     },
-    series: curves.map(lineOf),
+    series: curves.map((curve, i) => ({ ...lineOf(curve), ...(i === 0 && marks.length > 0 ? { markLine: markLines(marks) } : {}) })),
     textStyle: { fontFamily: 'inherit', fontSize: FONT_SIZE },
   };
 }
@@ -207,5 +212,17 @@ function lineOf({ points, colour, thin, dashed, plain }: Curve) {
     lineStyle: { color: colour, width: thin ? 1 : 2.5, opacity: thin ? 0.45 : 1, type: dashed ? 'dashed' : 'solid' },
   };
 }
+
+function markLines(marks: readonly number[]) {
+  return {
+    silent: true,
+    symbol: 'none',
+    lineStyle: { color: 'var(--muted)', width: 1, type: 'dashed' },
+    label: { color: 'var(--muted)', fontSize: FONT_SIZE, fontFamily: 'inherit', formatter: '{b}', distance: 2 },
+    data: marks.map((at, i) => ({ name: String(i + 1), xAxis: at })),
+  };
+}
+
+const changeEntries = (changes: readonly ChangeRow[]) => changes.map(({ step, text }, i) => legendEntry(html`<b>${i + 1}</b>`, `after step ${step}: ${text}`));
 
 const swatch = (kind: string) => html`<i class="swatch ${kind}"></i>`;

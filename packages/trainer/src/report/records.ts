@@ -20,6 +20,15 @@ export interface StepRow {
   loss: number;
 }
 
+/** A setting that somebody changed of the live run. */
+export interface ChangeRow {
+  /** Steps that were applied before it. */
+  step: number;
+  /** From 0. */
+  epoch: number;
+  text: string;
+}
+
 export interface Prediction {
   path: string;
   label: number;
@@ -54,6 +63,8 @@ export interface RunRecord {
   epochs: EpochRow[];
   /** In order; may be 100,000: the curve keeps each stretch's least and greatest. */
   steps: StepRow[];
+  /** In order; drawn as numbered lines across the curves. */
+  changes?: ChangeRow[];
   predictions: Prediction[];
   mistakes: Mistake[];
   skipped: SkippedFile[];

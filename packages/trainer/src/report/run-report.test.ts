@@ -62,6 +62,18 @@ describe("a run's report", () => {
     expect(page.match(/var\(--train\)/g)!.length).toBeGreaterThan(5);
   });
 
+  it('marks what was changed of the live run on every curve, with a number, and says what it was', async () => {
+    const changes = [{ step: 5, epoch: 0, text: 'learning rate of head set to 0.0005' }, { step: 12, epoch: 1, text: 'everything learns' }];
+    const page = await renderRunReport(record({ changes }));
+    for (const [figure, count] of [['Loss', 2], ['Accuracy', 1], ['Learning rate', 1]] as const) {
+      const drawings = [...page.matchAll(new RegExp(`<svg role="img" aria-label="${figure}[^]*?</svg>`, 'g'))];
+      expect(drawings).toHaveLength(count);
+      for (const [drawing] of drawings) expect(drawing.match(/stroke-dasharray="4,2"|stroke-dasharray="[^"]+"/g)).toHaveLength(2);
+    }
+    expect(visibleText(page)).toContain('1 after step 5: learning rate of head set to 0.0005 2 after step 12: everything learns');
+    expect(visibleText(await renderRunReport(record({ epochs: [], changes })))).toContain('2 after step 12: everything learns');
+  });
+
   it('counts each class against each, and gives its precision, recall and F1', async () => {
     const text = await textOf();
     expect(text).toContain('ants 16 80.0 % 4 20.0 % 20 bees 0 20 100.0 % 20');

@@ -1,11 +1,11 @@
 import { useQuery } from '@tanstack/react-query';
-import { type ReactNode, useMemo, useState } from 'react';
+import { type ReactNode, useMemo } from 'react';
 import type { Curve, RunDetail } from '../../contract.js';
-import { command } from '../api.js';
 import { formatAgo, formatSeconds, formatValue } from '../format.js';
 import { curveQuery, useMetric, useRun, useSession, useView } from '../hooks.js';
 import { type CurveData, alignLines } from '../parts/curves.js';
 import { describeLate, findLateWorker } from '../parts/late-worker.js';
+import { Commands, LiveSettingsPanel } from '../parts/live-settings.js';
 import { MetricPanel } from '../parts/metric-panel.js';
 import { Failed, Panel, PlotPanel } from '../parts/panel.js';
 import type { PlotMark } from '../parts/plot.js';
@@ -25,6 +25,7 @@ export function Run(): ReactNode {
       <Figures run={run} detail={detail} />
       {detail && detail.summary.state === 'failed' ? <p className="notice" role="alert">{detail.marks.findLast(({ kind }) => kind === 'fault')?.text}</p> : null}
       {detail && detail.brokenLines > 0 ? <p className="notice">{detail.brokenLines} lines of the run's record can't be read and are passed over.</p> : null}
+      {detail?.summary.state === 'running' ? <LiveSettingsPanel run={run} /> : null}
       <Learning run={run} detail={detail} marks={marks} />
       <MetricPanel title="Learning rate of each group" query="learning-rates" run={run} unit="learning-rate" nameOf={nameOf('group')} marks={marks} empty="The run reports no learning rate in this span of time." />
       <MetricPanel title="Images a second" query="images-per-second" run={run} unit="images" nameOf={({ worker = '' }) => (worker === 'all' ? 'all workers' : worker)} empty="The run reports no images in this span of time." />
@@ -52,7 +53,6 @@ const gpuName = ({ worker = '', gpu = '' }: Labels): string => `${worker} GPU ${
 const lastOf = (answer: ReturnType<typeof useMetric>['data'], line = 0): number | null => answer?.lines[line]?.values.findLast((value) => value !== null) ?? null;
 
 function Figures({ run, detail }: { run: string; detail: RunDetail | undefined }): ReactNode {
-  const { commands } = useSession();
   const step = useMetric('step', { run }).data, epoch = useMetric('epoch', { run }).data, speed = useMetric('images-per-second', { run }).data;
   const workers = useMetric('world-size', { run }).data, accuracy = useMetric('accuracy', { run }).data, phases = useMetric('step-phases-by-worker', { run }).data;
   const late = phases ? findLateWorker(phases) : null;
@@ -62,7 +62,7 @@ function Figures({ run, detail }: { run: string; detail: RunDetail | undefined }
   const best = detail && detail.epochs.length > 0 ? Math.max(...detail.epochs.map(({ validAccuracy }) => validAccuracy)) : lastOf(accuracy, accuracy?.lines.findIndex(({ labels }) => labels['split'] === 'valid') ?? 0);
   const lastEpoch = lastOf(epoch) ?? detail?.epochs.at(-1)?.epoch ?? null;
   return (
-    <Panel title="Now" size="wide" status={summary ? <RunState state={summary.state} /> : undefined} actions={summary?.state === 'running' && commands.length > 0 ? <Commands run={run} /> : null}>
+    <Panel title="Now" size="wide" status={summary ? <RunState state={summary.state} /> : undefined} actions={summary?.state === 'running' ? <Commands run={run} /> : null}>
       <Tiles tiles={[
         { name: 'Step', value: steps === null ? null : formatValue(steps, 'count'), ...(summary?.stepCount ? { note: `of ${formatValue(summary.stepCount, 'count')}` } : {}) },
         { name: 'Epoch', value: lastEpoch === null ? null : formatValue(Math.floor(lastEpoch) + 1, 'count') },
@@ -81,21 +81,6 @@ function Figures({ run, detail }: { run: string; detail: RunDetail | undefined }
 function timeLeft({ summary: { state, step, stepCount, startedAtMs, changedAtMs } }: RunDetail): string | null {
   if (state !== 'running' || stepCount === null || startedAtMs === null || step === 0) return null;
   return formatSeconds(Math.max(0, ((changedAtMs - startedAtMs) / 1000 / step) * (stepCount - step)));
-}
-
-function Commands({ run }: { run: string }): ReactNode {
-  const { commands, csrfToken } = useSession();
-  const [said, setSaid] = useState('');
-  const give = async (name: (typeof commands)[number]) => {
-    if (name === 'stop' && !confirm('Stop the run after this step? It leaves a checkpoint and can be gone on with.')) return;
-    setSaid(await command(run, name, csrfToken).catch((error: unknown) => (error as Error).message));
-  };
-  return (
-    <span className="actions">
-      {commands.map((name) => <button key={name} type="button" onClick={() => void give(name)}>{name === 'stop' ? 'Stop' : 'Checkpoint now'}</button>)}
-      <span role="status">{said}</span>
-    </span>
-  );
 }
 
 /** Loss and accuracy: out of the run's record over its steps, where there is one; else out of metrics over time. */
