@@ -14,6 +14,7 @@ export { type RateFinding, type RatePoint, findLearningRate, suggestRates } from
 export { type ExperimentPlan, type ExperimentRun, articleRecipes, runExperiments } from './experiments.js';
 export { epochRows, readPredictions, readRunRecord } from './run-record.js';
 export { VERSION, describeMachine } from './machine.js';
+export { watchGpus } from './gpu.js';
 export { RunMetrics, serveMetrics } from './metrics.js';
 export { articleAccuracy } from './article.js';
 export { openWeights } from './weights/resolve.js';

@@ -25,6 +25,17 @@ describe("a run's metrics", () => {
     expect([...values.keys()].filter((series) => /worker="(null|alone)"/.test(series))).toEqual([]);
   });
 
+  it('tell of each worker’s GPUs what the driver says, and forget a GPU that is gone', async () => {
+    const metrics = new RunMetrics({ run: 'r', worker: null });
+    const heard = (gpus: Parameters<RunMetrics['observeGpus']>[1]) => metrics.observeWorker('a', { samples: 0, phaseSeconds: {}, memoryBytes: 1, gpus });
+    const seen = async () => [...(await valuesOf(metrics))].filter(([series]) => series.startsWith('chameleon_gpu'));
+    expect(await seen()).toEqual([]);
+    heard([{ index: 0, utilization: 0.5, memoryBytes: 2 ** 30, temperatureCelsius: 60 }, { index: 1, utilization: undefined, memoryBytes: 7 }]);
+    expect(await seen()).toEqual([['chameleon_gpu_utilization_ratio{worker="a",gpu="0"}', 0.5], ['chameleon_gpu_memory_bytes{worker="a",gpu="0"}', 2 ** 30], ['chameleon_gpu_memory_bytes{worker="a",gpu="1"}', 7], ['chameleon_gpu_temperature_celsius{worker="a",gpu="0"}', 60]]);
+    heard([{ index: 1, utilization: 0.1 }]);
+    expect(await seen()).toEqual([['chameleon_gpu_utilization_ratio{worker="a",gpu="1"}', 0.1]]);
+  });
+
   it('say what its last facts say', async () => {
     const metrics = new RunMetrics(names);
     metrics.observe({ type: 'resume', time, step: 2, epoch: 0 });

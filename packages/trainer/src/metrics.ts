@@ -9,6 +9,14 @@ const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 const STEP_PHASES: readonly StepPhase[] = ['data', 'forward', 'backward', 'exchange', 'optimizer'];
 
+/** Of one GPU, as far as its driver says. */
+export interface GpuFigures {
+  index: number;
+  utilization?: number | null | undefined;
+  memoryBytes?: number | null | undefined;
+  temperatureCelsius?: number | null | undefined;
+}
+
 /** A run's figures for Prometheus (DESIGN.md, section 6), out of the facts that it writes down and the phases that its steps are in. */
 export class RunMetrics {
   readonly #registry = new Registry();
@@ -27,6 +35,11 @@ export class RunMetrics {
   #phase: { name: StepPhase; sinceMs: number } | null = null;
   #spent = new Map<StepPhase, number>();
 
+  readonly #gpuUtilization = this.#gauge('chameleon_gpu_utilization_ratio', 'Part of the time in which the GPU computed something.', ['worker', 'gpu']);
+  readonly #gpuMemory = this.#gauge('chameleon_gpu_memory_bytes', 'Memory of the GPU that is in use.', ['worker', 'gpu']);
+  readonly #gpuTemperature = this.#gauge('chameleon_gpu_temperature_celsius', 'Temperature of the GPU.', ['worker', 'gpu']);
+  /** The GPUs that were told of, by worker. */
+  readonly #gpus = new Map<string, readonly number[]>();
   readonly #memory: Gauge<'worker'>;
   readonly #heardSamples = new Map<string, number>();
 
@@ -86,16 +99,31 @@ export class RunMetrics {
   }
 
   /** A worker's heartbeat: pictures since it started, the mean seconds a step by phase, resident bytes. */
-  observeWorker(worker: string, { samples, phaseSeconds, memoryBytes }: { samples: number; phaseSeconds: Record<string, number>; memoryBytes: number }, nowMs = Date.now()): void {
+  observeWorker(worker: string, { samples, phaseSeconds, memoryBytes, gpus = [] }: { samples: number; phaseSeconds: Record<string, number>; memoryBytes: number; gpus?: readonly GpuFigures[] }, nowMs = Date.now()): void {
     const { run } = this.names;
     this.#heartbeatAt.set({ run, worker }, nowMs / 1000);
     this.#memory.set({ worker }, memoryBytes);
+    this.observeGpus(worker, gpus);
     const before = this.#heardSamples.get(worker) ?? 0;
     this.#heardSamples.set(worker, samples);
     if (samples === before) return;
     // A worker that came back as a new process counts from 0.
     this.#samples.inc({ run, worker }, samples > before ? samples - before : samples);
     for (const phase of STEP_PHASES) if (phaseSeconds[phase] !== undefined) this.#phaseSeconds.observe({ run, worker, phase }, Math.max(0, phaseSeconds[phase]));
+  }
+
+  /** What the driver doesn't say of a GPU has no series: it is not 0. */
+  observeGpus(worker: string, gpus: readonly GpuFigures[]): void {
+    const gone = (this.#gpus.get(worker) ?? []).filter((index) => !gpus.some((gpu) => gpu.index === index));
+    this.#gpus.set(worker, gpus.map(({ index }) => index));
+    const all = [...gpus, ...gone.map((index): GpuFigures => ({ index }))];
+    for (const { index, utilization, memoryBytes, temperatureCelsius } of all) {
+      const labels = { worker, gpu: String(index) };
+      for (const [gauge, value] of [[this.#gpuUtilization, utilization], [this.#gpuMemory, memoryBytes], [this.#gpuTemperature, temperatureCelsius]] as const) {
+        if (value === null || value === undefined) gauge.remove(labels);
+        else gauge.set(labels, value);
+      }
+    }
   }
 
   /** The text of a scrape. */

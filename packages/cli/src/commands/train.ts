@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path';
 import { UserError } from '@chameleon/core';
-import { RunMetrics, type TrainOutcome, type TrainSurroundings, findRun, readConfig, resume, runId, serveMetrics, train } from '@chameleon/trainer';
+import { RunMetrics, type TrainOutcome, type TrainSurroundings, findRun, readConfig, resume, runId, serveMetrics, train, watchGpus } from '@chameleon/trainer';
 import type { Command } from 'commander';
 import { trainWithWorkers } from '../distributed-run.js';
 import { atLeastOne } from '../distributed-settings.js';
@@ -47,6 +47,7 @@ async function runTrain(given: Given): Promise<void> {
   const metrics = new RunMetrics({ run: basename(started.path), worker: 'alone' });
   await using served = typeof given['metricsPort'] === 'number' ? await serveMetrics(metrics, given['metricsPort']) : null;
   if (served && !json) remark(`metrics at ${served.url}`);
+  using _gpus = served && watchGpus((readings) => metrics.observeGpus('alone', readings));
   const outcome = await started.run({
     backend: started.description,
     openWeights: openStartWeights,

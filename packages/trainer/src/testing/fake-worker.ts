@@ -34,7 +34,7 @@ export async function fakeWorker({ port, id, token = null, hello = {}, patienceM
   const heard: ToWorker[] = [];
   let end: string | null = null;
   connection.listen((message) => void heard.push(message), (error) => (end = error?.details ?? 'ended'));
-  const beat = setInterval(() => (end === null ? connection.send({ $case: 'heartbeat', value: { generation: 0, position: undefined, phase: 'waiting', samples: 0, phaseSeconds: {}, memoryBytes: 0 } }) : clearInterval(beat)), 50);
+  const beat = setInterval(() => (end === null ? connection.send({ $case: 'heartbeat', value: { generation: 0, position: undefined, phase: 'waiting', samples: 0, phaseSeconds: {}, memoryBytes: 0, gpus: [] } }) : clearInterval(beat)), 50);
   beat.unref();
   return {
     heard, connection,

@@ -4,9 +4,10 @@ import { type TrainConfig, parseConfig } from '../config.js';
 import { type Security, channelCredentials, tokenMetadata } from '../coordinator/security.js';
 import { PROTOCOL, type ToWorker } from '../coordinator/protocol.js';
 import type { RunEvent } from '../events.js';
+import { watchGpus } from '../gpu.js';
 import { fromWire } from '../live/wire.js';
 import type { ExchangeKind } from '../exchange/exchange.js';
-import { type Ended, Ended_Reason, type Generation, type Heartbeat, type Welcome } from '../generated/chameleon/trainer/v1/trainer.js';
+import { type Ended, Ended_Reason, type Generation, type Gpu, type Heartbeat, type Welcome } from '../generated/chameleon/trainer/v1/trainer.js';
 import { VERSION } from '../machine.js';
 import type { Progress } from '../membership/membership.js';
 import { type Timing, timingOf } from '../timing.js';
@@ -105,6 +106,7 @@ class NetworkSide {
   #settle!: { resolve: (outcome: WorkerOutcome) => void; reject: (error: unknown) => void };
   readonly #outcome: Promise<WorkerOutcome>;
   #over = false;
+  #gpus: Gpu[] = [];
 
   constructor(private readonly options: WorkerOptions, private readonly target: Target) {
     this.#outcome = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
@@ -114,6 +116,7 @@ class NetworkSide {
   async run(): Promise<WorkerOutcome> {
     const { signal } = this.options;
     const onLeave = () => this.#leave();
+    using _gpus = watchGpus((readings) => (this.#gpus = readings.map(({ index, utilization, memoryBytes, temperatureCelsius }) => ({ index, utilization: utilization ?? undefined, memoryBytes: memoryBytes ?? undefined, temperatureCelsius: temperatureCelsius ?? undefined }))));
     const beat = setInterval(() => this.#heartbeat(performance.now()), BEAT_MS);
     try {
       await this.#open(this.options.patienceMs);
@@ -279,7 +282,7 @@ class NetworkSide {
       this.#phaseSeconds = meanSeconds(this.#lastReading, reading);
       this.#lastReading = reading;
     }
-    const heartbeat = { generation: this.#generation?.number ?? 0, position: { step, epoch }, phase, samples, phaseSeconds: this.#phaseSeconds, memoryBytes: process.memoryUsage.rss() };
+    const heartbeat = { generation: this.#generation?.number ?? 0, position: { step, epoch }, phase, samples, phaseSeconds: this.#phaseSeconds, memoryBytes: process.memoryUsage.rss(), gpus: this.#gpus };
     this.#connection.send({ $case: 'heartbeat', value: heartbeat });
     this.options.watcher?.heartbeat(heartbeat);
     // A cut cable ends no stream by itself.

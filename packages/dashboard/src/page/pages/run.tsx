@@ -36,9 +36,9 @@ export function Run(): ReactNode {
       <MetricPanel title="Since the last checkpoint" query="checkpoint-age" run={run} unit="seconds" nameOf={() => 'age'} empty="The run reports no checkpoint in this span of time." />
       <MetricPanel title="Since each worker's last word" query="heartbeat-age" run={run} unit="seconds" nameOf={nameOf('worker')} empty="No worker reports in this span of time." />
       <MetricPanel title="Memory of each worker" query="worker-memory" unit="bytes" nameOf={nameOf('worker')} empty="No worker reports its memory." />
-      <MetricPanel title="Use of each GPU" query="gpu-utilization" unit="ratio" nameOf={gpuName} empty="No worker reports a GPU." />
-      <MetricPanel title="Memory of each GPU" query="gpu-memory" unit="bytes" nameOf={gpuName} empty="No worker reports a GPU." />
-      <MetricPanel title="Temperature of each GPU" query="gpu-temperature" unit="celsius" nameOf={gpuName} empty="No worker reports a GPU." />
+      <MetricPanel title="Use of each GPU" query="gpu-utilization" unit="ratio" nameOf={gpuName} empty="No worker reports a GPU." onlyWhereReported />
+      <MetricPanel title="Memory of each GPU" query="gpu-memory" unit="bytes" nameOf={gpuName} empty="No worker reports a GPU." onlyWhereReported />
+      <MetricPanel title="Temperature of each GPU" query="gpu-temperature" unit="celsius" nameOf={gpuName} empty="No worker reports a GPU." onlyWhereReported />
       {detail ? <History detail={detail} /> : null}
     </>
   );

@@ -114,11 +114,22 @@ export interface Heartbeat {
   /** Mean seconds a step since the last heartbeat, by phase. */
   phaseSeconds: { [key: string]: number };
   memoryBytes: number;
+  /** The GPUs that the worker may use, where NVIDIA's tool tells of them. */
+  gpus: Gpu[];
 }
 
 export interface Heartbeat_PhaseSecondsEntry {
   key: string;
   value: number;
+}
+
+/** What the driver doesn't say is absent. */
+export interface Gpu {
+  index: number;
+  /** From 0 to 1. */
+  utilization?: number | undefined;
+  memoryBytes?: number | undefined;
+  temperatureCelsius?: number | undefined;
 }
 
 /** Answers each heartbeat. */
@@ -1262,7 +1273,7 @@ export const Ready: MessageFns<Ready> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { generation: 0, position: undefined, phase: "", samples: 0, phaseSeconds: {}, memoryBytes: 0 };
+  return { generation: 0, position: undefined, phase: "", samples: 0, phaseSeconds: {}, memoryBytes: 0, gpus: [] };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -1284,6 +1295,9 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     });
     if (message.memoryBytes !== 0) {
       writer.uint32(48).uint64(message.memoryBytes);
+    }
+    for (const v of message.gpus) {
+      Gpu.encode(v!, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -1352,6 +1366,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.memoryBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.gpus.push(Gpu.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1402,6 +1424,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
         : isSet(object.memory_bytes)
         ? globalThis.Number(object.memory_bytes)
         : 0,
+      gpus: globalThis.Array.isArray(object?.gpus) ? object.gpus.map((e: any) => Gpu.fromJSON(e)) : [],
     };
   },
 
@@ -1430,6 +1453,9 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
     if (message.memoryBytes !== 0) {
       obj.memoryBytes = Math.round(message.memoryBytes);
+    }
+    if (message.gpus?.length) {
+      obj.gpus = message.gpus.map((e) => Gpu.toJSON(e));
     }
     return obj;
   },
@@ -1505,6 +1531,119 @@ export const Heartbeat_PhaseSecondsEntry: MessageFns<Heartbeat_PhaseSecondsEntry
     }
     if (message.value !== 0) {
       obj.value = floatToJson(message.value);
+    }
+    return obj;
+  },
+};
+
+function createBaseGpu(): Gpu {
+  return { index: 0, utilization: undefined, memoryBytes: undefined, temperatureCelsius: undefined };
+}
+
+export const Gpu: MessageFns<Gpu> = {
+  encode(message: Gpu, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint32(message.index);
+    }
+    if (message.utilization !== undefined) {
+      writer.uint32(17).double(message.utilization);
+    }
+    if (message.memoryBytes !== undefined) {
+      writer.uint32(24).uint64(message.memoryBytes);
+    }
+    if (message.temperatureCelsius !== undefined) {
+      writer.uint32(33).double(message.temperatureCelsius);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Gpu {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGpu();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.utilization = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.temperatureCelsius = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Gpu {
+    return {
+      index: isSet(object.index) ? globalThis.Number(object.index) : 0,
+      utilization: isSet(object.utilization) ? globalThis.Number(object.utilization) : undefined,
+      memoryBytes: isSet(object.memoryBytes)
+        ? globalThis.Number(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? globalThis.Number(object.memory_bytes)
+        : undefined,
+      temperatureCelsius: isSet(object.temperatureCelsius)
+        ? globalThis.Number(object.temperatureCelsius)
+        : isSet(object.temperature_celsius)
+        ? globalThis.Number(object.temperature_celsius)
+        : undefined,
+    };
+  },
+
+  toJSON(message: Gpu): unknown {
+    const obj: any = {};
+    if (message.index !== 0) {
+      obj.index = Math.round(message.index);
+    }
+    if (message.utilization !== undefined) {
+      obj.utilization = floatToJson(message.utilization);
+    }
+    if (message.memoryBytes !== undefined) {
+      obj.memoryBytes = Math.round(message.memoryBytes);
+    }
+    if (message.temperatureCelsius !== undefined) {
+      obj.temperatureCelsius = floatToJson(message.temperatureCelsius);
     }
     return obj;
   },
