@@ -191,7 +191,7 @@ async function latency({ folder, use }) {
 /** A run that trains on, of its own accord, until it is stopped. */
 async function startTraining(folder) {
   execFileSync(process.execPath, [CHAMELEON, 'dataset', 'synth', 'photos', '--count', '60', '--size', '64'], { cwd: folder, stdio: 'ignore' });
-  return start([CHAMELEON, 'train', '--data', 'photos', '--epochs', '100000', '--image-size', '64', '--threads', '1', '--run-dir', 'runs/watched', '--metrics-port', '0'], /metrics at (\S+)/, { cwd: folder });
+  return start([CHAMELEON, 'train', '--data', 'photos', '--epochs', '10000', '--image-size', '64', '--threads', '1', '--run-dir', 'runs/watched', '--metrics-port', '0'], /metrics at (\S+)/, { cwd: folder });
 }
 
 /** CPU of the embedded scraper with 64 workers, without and with the disk. */

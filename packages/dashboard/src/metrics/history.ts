@@ -147,25 +147,24 @@ export class History {
   }
 
   #read({ id, labels, target }: Series, fromMs: number, toMs: number): Samples {
-    const times: number[] = [], values: number[] = [], gone: number[] = [];
-    let was = false;
-    for (const block of this.#targets.get(target) ?? []) {
-      if (block.times[block.count - 1]! <= fromMs) continue;
-      if (block.times[0]! > toMs) break;
+    const parts = (this.#targets.get(target) ?? []).map((block) => ({ block, first: firstAfter(block, fromMs), end: firstAfter(block, toMs) })).filter(({ first, end }) => first < end);
+    const room = parts.reduce((sum, { first, end }) => sum + end - first, 0);
+    const times = new Float64Array(room), values = new Float64Array(room), gone = new Uint8Array(room);
+    let count = 0, was = false;
+    for (const { block, first, end } of parts) {
       const column = block.columns.get(id);
-      for (let i = 0; i < block.count; i++) {
-        const time = block.times[i]!;
-        if (time <= fromMs || time > toMs) continue;
-        const there = column !== undefined && ('values' in column ? column.there[i] === 1 : i < column.count);
+      const until = column === undefined ? 0 : 'values' in column ? end : column.count;
+      for (let i = first; i < end; i++) {
+        const there = i < until && (!('values' in column!) || column.there[i] === 1);
         // One end is enough; what comes before the first sample is nothing.
         if (!there && !was) continue;
         was = there;
-        times.push(time);
-        values.push(there ? ('values' in column ? column.values[i]! : column.value) : Number.NaN);
-        gone.push(there ? 0 : 1);
+        times[count] = block.times[i]!;
+        values[count] = there ? ('values' in column! ? column.values[i]! : (column as ConstantColumn).value) : Number.NaN;
+        gone[count++] = there ? 0 : 1;
       }
     }
-    return { labels, times: Float64Array.from(times), values: Float64Array.from(values), gone: Uint8Array.from(gone) };
+    return { labels, times: times.subarray(0, count), values: values.subarray(0, count), gone: gone.subarray(0, count) };
   }
 
   #enforce(nowMs: number): void {
@@ -206,6 +205,17 @@ export class History {
     ids.delete(id);
     if (ids.size === 0) this.#byMetric.delete(metric);
   }
+}
+
+/** Where in a block the first scrape after a time is. */
+function firstAfter({ times, count }: Block, timeMs: number): number {
+  let low = 0, high = count;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (times[middle]! <= timeMs) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function fullColumn(before: ConstantColumn | undefined, at: number, value: number): FullColumn {
