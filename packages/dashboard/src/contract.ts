@@ -38,8 +38,8 @@ export const targetSchema = z.object({
   health: z.enum(['up', 'down', 'unknown']),
   /** Why it is down; empty while it is up. */
   error: z.string(),
-  /** ms since 1970, null before the first scrape. */
-  scrapedAtMs: z.number().nullable(),
+  /** ms since 1970; null where it never answered, or nobody knows. */
+  answeredAtMs: z.number().nullable(),
 });
 export type TargetState = z.infer<typeof targetSchema>;
 

@@ -33,7 +33,7 @@ function noise(n) {
 const RUN = 'version: 0.1.0\nbackend: libtorch\nmachine:\n  cores: "2"\nconfig:\n  data: photos\n  architecture: resnet18\n  recipe:\n    name: discriminative\n  epochs: 1\n  learningRate: 0.001\n';
 const stepText = (step, beganMs, seed) => `{"type":"step","time":"${new Date(beganMs + step * 100).toISOString()}","step":${step},"epoch":0,"loss":${(1 / (1 + step / 20_000) + 0.2 * noise(step + seed)).toFixed(4)},"correct":${Math.floor(16 * noise(step + seed + 1))},"pictures":16,"learningRates":{"head":0.001},"dataSeconds":0.01,"computeSeconds":0.1}\n`;
 
-/** Runs of so many steps; the files of several are one on the disk, for a million lines are 200 MB. */
+/** Runs of about so many steps, of several lengths; the files of several are one on the disk, for a million lines are 200 MB. */
 export async function writeRuns(folder, { runCount, stepCount, fileCount }) {
   const beganMs = Date.now() - stepCount * 100;
   for (let run = 0; run < runCount; run++) {
@@ -41,7 +41,7 @@ export async function writeRuns(folder, { runCount, stepCount, fileCount }) {
     await mkdir(path, { recursive: true });
     await writeFile(join(path, 'run.yaml'), RUN);
     if (run >= fileCount) await link(join(folder, `run-${String(run % fileCount).padStart(2, '0')}`, 'events.jsonl'), join(path, 'events.jsonl'));
-    else await writeSteps(join(path, 'events.jsonl'), stepCount, beganMs, run * 1000);
+    else await writeSteps(join(path, 'events.jsonl'), stepCount - Math.floor((run * stepCount) / 50), beganMs, run * 1000);
   }
 }
 

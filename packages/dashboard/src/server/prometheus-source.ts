@@ -61,7 +61,7 @@ export class PrometheusSource implements MetricsSource {
     if (intervals.length > 0) this.#interval = { ms: Math.max(...intervals), untilMs: Date.now() + 60_000 };
     return ours.map(({ labels: { job = '', instance = '' }, scrapeUrl, health, lastError, lastScrape }) => {
       const scrapedAtMs = Date.parse(lastScrape);
-      return { job, instance, url: scrapeUrl, health, error: lastError, scrapedAtMs: scrapedAtMs > 0 ? scrapedAtMs : null };
+      return { job, instance, url: scrapeUrl, health, error: lastError, answeredAtMs: health === 'up' ? scrapedAtMs : null };
     });
   }
 

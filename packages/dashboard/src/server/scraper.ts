@@ -48,7 +48,7 @@ export class Scraper implements AsyncDisposable {
     }
     for (const [key, target] of wanted) {
       if (this.#watched.has(key)) continue;
-      const state: TargetState = { job: target.labels['job']!, instance: target.labels['instance']!, url: target.url, health: 'unknown', error: '', scrapedAtMs: null };
+      const state: TargetState = { job: target.labels['job']!, instance: target.labels['instance']!, url: target.url, health: 'unknown', error: '', answeredAtMs: null };
       const watched: Watched = { target, state, ids: new Map(), timer: setTimeout(() => undefined, 0), stop: new AbortController() };
       this.#watched.set(key, watched);
       void this.#scrapeAndPlan(key, watched);
@@ -90,7 +90,7 @@ export class Scraper implements AsyncDisposable {
     if (watched.stop.signal.aborted) return;
     watched.state.health = samples ? 'up' : 'down';
     if (samples) watched.state.error = '';
-    watched.state.scrapedAtMs = timeMs;
+    if (samples) watched.state.answeredAtMs = timeMs;
     const { history, journal } = this.options;
     const own = { up: samples ? 1 : 0, scrape_duration_seconds: (performance.now() - began) / 1000, scrape_samples_scraped: samples?.ids.length ?? 0 };
     const ids = [...(samples?.ids ?? []), ...Object.keys(own).map((name) => history.idOf(key, { __name__: name, ...watched.target.labels }))];
@@ -132,5 +132,6 @@ function explain(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${timeoutMs / 1000} s`;
   const cause = error.cause as NodeJS.ErrnoException | undefined;
+  if (cause?.message === 'bad port') return 'this port is kept for another protocol: choose another for the metrics';
   return cause?.code === 'ECONNREFUSED' ? 'nothing listens there' : (cause?.message ?? error.message);
 }

@@ -50,13 +50,13 @@ function Targets(): ReactNode {
       ) : (
         <div className="scroll" tabIndex={0} role="region" aria-label="Table: Processes">
           <table>
-            <thead><tr><th>Process</th><th>State</th><th>Last scrape</th></tr></thead>
+            <thead><tr><th>Process</th><th>State</th><th>Last answer</th></tr></thead>
             <tbody>
-              {data.targets.map(({ job, instance, url, health, error: reason, scrapedAtMs }) => (
+              {data.targets.map(({ job, instance, url, health, error: reason, answeredAtMs }) => (
                 <tr key={`${job} ${url}`}>
                   <th scope="row">{instance}<small>{job}</small></th>
                   <td><span className={`badge ${HEALTH[health][0]}`}>{HEALTH[health][1]}</span>{reason === '' ? null : <small>{reason}</small>}</td>
-                  <td>{scrapedAtMs === null ? 'never' : formatAgo(scrapedAtMs, data.nowMs)}</td>
+                  <td>{answeredAtMs !== null ? formatAgo(answeredAtMs, data.nowMs) : source.kind === 'embedded' ? 'never' : 'unknown'}</td>
                 </tr>
               ))}
             </tbody>

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { alignLines, curvesOf, freshnessOf, lastPlace, smooth, toCsv, valueAt } from './curves.js';
+import { alignLines, curvesOf, freshnessOf, lastPlace, lonelyPlaces, smooth, toCsv, valueAt } from './curves.js';
 
 describe('curves', () => {
   it('keep every point when lines with places of their own share an axis', () => {
@@ -8,8 +8,15 @@ describe('curves', () => {
     fc.assert(fc.property(fc.array(own, { minLength: 1, maxLength: 5 }), (axes) => {
       const data = alignLines(axes.map((x, i) => ({ x, line: { name: String(i), values: x.map((value) => value * 2 + i) } })));
       expect([...data.x]).toEqual([...new Set(axes.flat())].sort((a, b) => a - b));
-      axes.forEach((x, i) => expect(data.x.filter((_, place) => data.lines[i]!.values[place] !== null)).toEqual(x));
+      axes.forEach((x, i) => expect(data.x.filter((_, place) => data.lines[i]!.values[place] !== undefined)).toEqual(x));
     }));
+  });
+
+  it('have no gap where only another line has a place, and points where there is no line', () => {
+    const { lines } = alignLines([{ x: [1, 3, 5], line: { name: 'a', values: [1, null, 2] } }, { x: [2, 3, 4], line: { name: 'b', values: [1, 2, 3] } }]);
+    expect(lines.map(({ values }) => values)).toEqual([[1, undefined, null, undefined, 2], [undefined, 1, 2, 3, undefined]]);
+    expect(lines.map(({ values }) => lonelyPlaces(values))).toEqual([[0, 4], []]);
+    expect([lonelyPlaces([]), lonelyPlaces([null, 3, null]), lonelyPlaces([3, 4, null, 5])]).toEqual([[], [1], [3]]);
   });
 
   it('have the value at the cursor, or the last one before it', () => {

@@ -1,12 +1,14 @@
 import type { QueryAnswer } from '../../contract.js';
 
-/** A line of a plot, its points at the plot's places on the x axis; null where there is none. */
+/** A line's values at the plot's places on the x axis: null for a gap, undefined where only other lines have a place. */
+export type Values = readonly (number | null | undefined)[];
+
 export interface CurveLine {
   name: string;
-  values: readonly (number | null)[];
+  values: Values;
   /** The least and the greatest of each step: a band around the line. */
-  low?: readonly (number | null)[];
-  high?: readonly (number | null)[];
+  low?: Values;
+  high?: Values;
   /** Points that stand alone, as one an epoch. */
   dots?: boolean;
 }
@@ -27,12 +29,18 @@ export function curvesOf(answer: QueryAnswer, nameOf: (labels: Readonly<Record<s
 export function alignLines(parts: readonly { x: readonly number[]; line: CurveLine }[]): CurveData {
   const x = [...new Set(parts.flatMap((part) => part.x))].sort((a, b) => a - b);
   const placeOf = new Map(x.map((value, i) => [value, i]));
-  const spread = (own: readonly number[], values: readonly (number | null)[]) => {
-    const all = new Array<number | null>(x.length).fill(null);
+  const spread = (own: readonly number[], values: Values) => {
+    const all = new Array<number | null | undefined>(x.length).fill(undefined);
     own.forEach((value, i) => (all[placeOf.get(value)!] = values[i] ?? null));
     return all;
   };
   return { x, lines: parts.map(({ x: own, line }) => ({ ...line, values: spread(own, line.values), ...(line.low ? { low: spread(own, line.low) } : {}), ...(line.high ? { high: spread(own, line.high) } : {}) })) };
+}
+
+/** The places of points without a neighbour: there is no line to be seen of them. */
+export function lonelyPlaces(values: Values): number[] {
+  const own = values.flatMap((value, place) => (value === undefined ? [] : [{ place, there: value !== null }]));
+  return own.flatMap(({ place, there }, i) => (there && !own[i - 1]?.there && !own[i + 1]?.there ? [place] : []));
 }
 
 /** The place of the last point that any line has; -1 for none. */
@@ -71,12 +79,12 @@ export function freshnessOf(data: CurveData, { stands, endMs, intervalMs, stepMs
 }
 
 /** Means over the points within `width` of a line, for the eye; the band stays as it is. */
-export function smooth(values: readonly (number | null)[], width: number): (number | null)[] {
+export function smooth(values: Values, width: number): Values {
   if (width <= 1) return [...values];
   let mean: number | null = null;
   const weight = 2 / (width + 1);
   return values.map((value) => {
-    if (value === null || !Number.isFinite(value)) return value;
+    if (value === null || value === undefined || !Number.isFinite(value)) return value;
     mean = mean === null ? value : mean + weight * (value - mean);
     return mean;
   });

@@ -2,7 +2,7 @@ import { type KeyboardEvent, type ReactNode, useContext, useEffect, useId, useMe
 import uPlot from 'uplot';
 import { ThemeContext } from '../hooks.js';
 import { type Unit, formatSeconds, formatTick, formatTime, formatValue } from '../format.js';
-import { type CurveData, lastPlace, valueAt } from './curves.js';
+import { type CurveData, type Values, lastPlace, lonelyPlaces, valueAt } from './curves.js';
 
 export interface PlotMark {
   x: number;
@@ -30,6 +30,8 @@ export interface PlotProps {
 }
 
 const HEIGHT = 210;
+/** More dots than these are a smear. */
+const DOTS_LIMIT = 60;
 const COLOURS = 8;
 /** Beyond the colours, lines are told apart by dashes. */
 const DASHES = [undefined, [6, 4], [2, 3]] as const;
@@ -121,6 +123,7 @@ export function Plot(props: PlotProps): ReactNode {
       <div ref={holder} className="canvas" role="group" tabIndex={0} aria-label={`${title}: a plot. Arrow keys move over its points, plus zooms in, Escape shows all.`} aria-describedby={describedBy} onKeyDown={onKeyDown} />
       <div className="legend" id={describedBy}>
         <span className="at">{shown === -1 ? '' : formatX(data.x[shown]!, xKind)}</span>
+        {place === null ? null : marksAt(props.marks ?? [], data.x, shown).map(({ kind, text }, i) => <span key={`${i} ${text}`} className="mark">{kind}: {text}</span>)}
         <ul>
           {data.lines.map((line, i) => (
             <li key={line.name}>
@@ -142,12 +145,12 @@ function moveBy(key: string, place: number, count: number): number | null {
   return next === undefined || count === 0 ? null : Math.min(count - 1, Math.max(0, next));
 }
 
-const finite = (value: number | null | undefined): number | null => (value !== null && value !== undefined && Number.isFinite(value) ? value : null);
+const finite = (value: number | null | undefined): number | null | undefined => (value === undefined || Number.isFinite(value) ? value : null);
 
 /** uPlot's columns: x, then each line with its band's two edges before it. */
 function columnsOf({ x, lines }: CurveData): uPlot.AlignedData {
-  const columns: (number | null)[][] = lines.flatMap(({ values, low, high }) => [...(low && high ? [high.map(finite), low.map(finite)] : []), values.map(finite)]);
-  return [x as number[], ...columns];
+  const columns: Values[] = lines.flatMap(({ values, low, high }) => [...(low && high ? [high.map(finite), low.map(finite)] : []), values.map(finite)]);
+  return [x as number[], ...columns] as uPlot.AlignedData;
 }
 
 function columnOf({ lines }: CurveData, line: number): number {
@@ -165,7 +168,7 @@ function optionsOf(latest: { current: PlotProps }, { colours, text, grid, mark }
       bands.push({ series: [series.length, series.length + 1], fill: `${colour}33` });
       for (let edge = 0; edge < 2; edge++) series.push({ stroke: `${colour}44`, width: 1, points: { show: false } });
     }
-    series.push({ stroke: colour, width: 2, spanGaps: dots === true, ...(dash ? { dash: [...dash] } : {}), points: dots ? { show: true, size: 6, fill: colour } : { show: (plot, at) => isLonely(plot, at) , size: 4, fill: colour } });
+    series.push({ stroke: colour, width: 2, spanGaps: dots === true, ...(dash ? { dash: [...dash] } : {}), points: { size: dots ? 6 : 4, fill: colour, show: (plot, at) => dots === true && countOf(plot.data[at] as Values) <= DOTS_LIMIT, filter: (plot, at, shown) => (shown ? null : lonelyPlaces(plot.data[at] as Values)) } });
   });
   const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, font: '12px system-ui, sans-serif' };
   return {
@@ -193,16 +196,12 @@ function optionsOf(latest: { current: PlotProps }, { colours, text, grid, mark }
   };
 }
 
-/** Points are drawn where a line would be none: those without a neighbour. */
-function isLonely(plot: uPlot, at: number): boolean {
-  const values = plot.data[at]!;
-  let previous = false;
-  for (let i = 0; i < values.length; i++) {
-    const here = values[i] !== null;
-    if (here && !previous && (i + 1 === values.length || values[i + 1] === null)) return true;
-    previous = here;
-  }
-  return false;
+const countOf = (values: Values): number => values.reduce<number>((count, value) => count + (value === null || value === undefined ? 0 : 1), 0);
+
+/** The marks between the point at the cursor and the one before it. */
+function marksAt(marks: readonly PlotMark[], x: readonly number[], place: number): PlotMark[] {
+  const from = x[place - 1] ?? Number.NEGATIVE_INFINITY, to = x[place] ?? Number.NEGATIVE_INFINITY;
+  return marks.filter((mark) => mark.x > from && mark.x <= to).slice(0, 3);
 }
 
 function xRange({ range }: PlotProps, least: number | null, greatest: number | null): [number, number] {
@@ -234,6 +233,8 @@ function drawMarks(plot: uPlot, marks: readonly PlotMark[], colour: string): voi
   ctx.strokeStyle = ctx.fillStyle = colour;
   ctx.lineWidth = devicePixelRatio;
   ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
+  ctx.textAlign = 'left';
+  ctx.textBaseline = 'alphabetic';
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   for (const [i, { x, kind }] of marks.entries()) {
     const at = plot.valToPos(x, 'x', true);
