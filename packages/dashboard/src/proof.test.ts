@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
-import { readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { queryAnswerSchema } from './contract.js';
+import { curveSchema, queryAnswerSchema } from './contract.js';
 import { toPromQl } from './metrics/expression.js';
 import { History, labelKey } from './metrics/history.js';
 import { evaluate } from './metrics/evaluate.js';
@@ -17,7 +17,7 @@ import type { MetricsSource } from './server/source.js';
 import { type RunningDashboard, startDashboard } from './server/start.js';
 import { hasBrowser, openBrowser, violationsOf } from './testing/browser.js';
 import { freePort, hasPrometheus, startPrometheus, temporaryFolder } from './testing/prometheus.js';
-import { writeRun } from './testing/runs.js';
+import { stepLine, writeRun } from './testing/runs.js';
 import { type Chameleon, Cleanup, chameleon, eventually, isBuilt, load, picturesIn } from './testing/stack.js';
 import { soon } from './testing/soon.js';
 
@@ -197,6 +197,38 @@ describe.skipIf(!hasPrometheus || !hasBrowser || !isBuilt)('with real parts (lef
     await soon(() => opened.page.getByRole('region', { name: 'Loss' }).locator('.legend').innerText()).toContain('not a number');
   });
 
+  it('an empty run and one of ten million steps are shown for what they are', async () => {
+    const runs = join(folder, 'runs');
+    await writeRun(runs, '00-empty', { stepCount: 0 });
+    await writeFile(join(runs, '00-empty', 'events.jsonl'), '');
+    const steps = Array.from({ length: 10_000 }, (_, i) => stepLine((i + 1) * 1_000, i === 7_776 ? 9 : 0.5));
+    await writeRun(runs, '00-long', { stepCount: 0, end: steps.join('\n') });
+    await using empty = await open(embedded, '/?page=run&run=00-empty');
+    await soon(() => empty.page.getByRole('region', { name: 'Loss' }).innerText()).toContain('No step has been done yet');
+    await using long = await open(embedded, '/?page=run&run=00-long');
+    const loss = long.page.getByRole('region', { name: 'Loss' });
+    await soon(() => loss.locator('.legend .at').innerText()).toBe('step 10,000,000');
+    // The one step that stands out is in the band of its stretch.
+    const { high } = curveSchema.parse(await (await fetch(`${embedded.url}/api/runs/00-long/curve?points=800`)).json());
+    expect(Math.max(...high.map(Number))).toBe(9);
+    expect([...empty.complaints, ...long.complaints]).toEqual([]);
+  });
+
+  it('goes on by asking when events can not be had, and hears them again when they can', async () => {
+    const page = await browser.newPage();
+    await page.route('**/api/live*', (route) => route.abort());
+    await page.goto(`${embedded.url}/?page=run&run=${RUN}`);
+    const badge = () => page.locator('.tools .badge').innerText();
+    await soon(badge).toBe('polling');
+    const shown = async () => Number((await page.locator('dt', { hasText: /^Step$/ }).locator('xpath=following-sibling::dd').innerText()).replace(/of .*|\D/gs, ''));
+    await soon(shown).toBeGreaterThan(0);
+    const before = await shown();
+    await soon(shown).toBeGreaterThan(before);
+    await page.unroute('**/api/live*');
+    await soon(badge).toBe('live');
+    await page.close();
+  });
+
   it('a mistake is shown with its picture, and with where the model looked, by the server that serves it', async () => {
     await using opened = await open(embedded, '/?page=mistakes&run=served');
     const { page } = opened;
@@ -236,7 +268,7 @@ describe.skipIf(!hasPrometheus || !hasBrowser || !isBuilt)('with real parts (lef
     const row = opened.page.getByRole('row', { name: new URL(trainMetrics).host });
     await soon(() => row.innerText()).toContain('up');
     await train[Symbol.asyncDispose]();
-    await soon(() => row.innerText()).toContain('gone');
+    await expect.poll(() => row.innerText(), { timeout: 10_000 }).toContain('gone');
     await startTraining(...TRAINING, '--run-dir', 'runs/next-run');
     await soon(() => row.innerText()).toContain('up');
   });

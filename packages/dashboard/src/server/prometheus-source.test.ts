@@ -39,6 +39,14 @@ describe('a Prometheus', () => {
     expect(() => new PrometheusSource('prometheus')).toThrow(/no address of a Prometheus/);
   });
 
+  it('that is slow, or stops in the middle of an answer, is not waited for', async () => {
+    for (const answer of [() => undefined, (_: unknown, response: { write: (text: string) => unknown }) => void response.write('{"status":')]) {
+      await using server = await serve(answer);
+      await using source = new PrometheusSource(server.url, 100);
+      await expect(source.range(select('a'), span)).rejects.toThrow(/does not answer within 0\.1 s/);
+    }
+  });
+
   it('is not waited for by a page that has gone', async () => {
     await using server = await serve(() => undefined);
     await using source = new PrometheusSource(server.url);

@@ -26,7 +26,7 @@ export class PrometheusSource implements MetricsSource {
   readonly #timer: NodeJS.Timeout;
 
   /** @throws DashboardError when it is no address */
-  constructor(readonly url: string) {
+  constructor(readonly url: string, private readonly timeoutMs = TIMEOUT_MS) {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw new DashboardError(`${url} is no address of a Prometheus. Write it as http://127.0.0.1:9090.`, { exitCode: 2 });
     this.#timer = setInterval(() => this.#listeners.forEach((listener) => listener()), TICK_MS);
   }
@@ -94,7 +94,7 @@ export class PrometheusSource implements MetricsSource {
   }
 
   async #fetch(call: string, signal: AbortSignal | undefined, form?: Record<string, string>): Promise<string> {
-    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+    const timeout = AbortSignal.timeout(this.timeoutMs);
     const both = signal ? AbortSignal.any([signal, timeout]) : timeout;
     try {
       const answer = await fetch(`${this.url.replace(/\/$/, '')}/api/v1/${call}`, { signal: both, ...(form ? { method: 'POST', body: new URLSearchParams(form) } : {}) });
@@ -104,7 +104,7 @@ export class PrometheusSource implements MetricsSource {
       throw new Refusal(502, `The Prometheus at ${this.url} refuses the query (${answer.status})${said.success ? `: ${said.data.error}` : ''}.`);
     } catch (error) {
       if (error instanceof Refusal) throw error;
-      if (timeout.aborted) throw new Refusal(502, `The Prometheus at ${this.url} does not answer within ${TIMEOUT_MS / 1000} s.`, { cause: error });
+      if (timeout.aborted) throw new Refusal(502, `The Prometheus at ${this.url} does not answer within ${this.timeoutMs / 1000} s.`, { cause: error });
       const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
       throw new Refusal(502, `The Prometheus at ${this.url} can't be reached (${code ?? (error as Error).message}).`, { cause: error });
     }
