@@ -2,7 +2,7 @@
 export const ESSENTIAL = ['libtorch-dev', 'g++'];
 /** libopenblas0-pthread: fast matrix products; libgloo-dev: headers of the exchange between processes; libdnnl-dev: fused convolutions. */
 const WITH_LIBTORCH = ['libtorch-dev', 'libopenblas0-pthread', 'libgloo-dev', 'libdnnl-dev'];
-const REFERENCE = ['python3-torch', 'python3-torchvision', 'chromium', 'prometheus'];
+const REFERENCE = ['python3-torch', 'python3-torchvision', 'chromium', 'prometheus', 'openssh-server', 'slurm-wlm', 'munge', 'iproute2'];
 
 /**
  * The names of the packages that are installed, out of /var/lib/dpkg/status. One that was removed or is half there doesn't count.

@@ -32,7 +32,7 @@ export { type RunClient, openRunClient } from './coordinator/client.js';
 export { type Change, describeChange } from './live/change.js';
 export { type Security, type TlsFiles, readJoinToken } from './coordinator/security.js';
 export { type WorkerOptions, type WorkerOutcome, type WorkerWatcher, runWorker } from './worker/worker.js';
-export { type SshHost, type SshWorker, readHosts, sshWorkers } from './launch/ssh.js';
+export { type SshHosts, type SshWorker, readHosts, sshWorkers } from './launch/ssh.js';
 export { type SlurmOptions, slurmScript } from './launch/slurm.js';
 export { type KubernetesOptions, kubernetesManifests } from './launch/kubernetes.js';
 export { type LocalWorkers, launchLocal } from './launch/local.js';

@@ -36,6 +36,8 @@ export function addLaunch(program: Command): void {
     .option('--time <limit>', "Slurm's time limit")
     .option('--partition <name>', "Slurm's partition")
     .option('--port <n>', 'where the coordinator listens', atLeastOne, PORT)
+    .option('--chdir <folder>', 'where Chameleon lies on the nodes (default: this folder)')
+    .option('--log <file>', "the job's words; %j stands for its number", 'chameleon-%j.log')
     .option('--dry-run', 'print the script instead of submitting it')
     .addHelpText('after', '\nExample:\n  chameleon launch slurm --nodes 4 --gpus-per-node 8 -- --data /shared/photos --out /shared/runs')
     .action((args: string[], given: Given) => launchSlurm(args, given));
@@ -86,6 +88,8 @@ async function launchSlurm(coordinatorArgs: string[], given: Given): Promise<voi
     time: (given['time'] as string | undefined) ?? null,
     partition: (given['partition'] as string | undefined) ?? null,
     port: given['port'] as number,
+    folder: (given['chdir'] as string | undefined) ?? null,
+    log: given['log'] as string,
     coordinatorArgs,
   });
   if (given['dryRun'] === true) return print(script.trimEnd());

@@ -63,11 +63,11 @@ describe('ssh', () => {
 
 describe('slurm', () => {
   it('writes a script that bash accepts, with a worker a GPU, and a coordinator whose end is the job’s', () => {
-    const script = slurmScript({ nodes: 4, gpusPerNode: 8, cpusPerWorker: 6, time: '12:00:00', partition: 'gpu', port: 50051, coordinatorArgs });
+    const script = slurmScript({ nodes: 4, gpusPerNode: 8, cpusPerWorker: 6, time: '12:00:00', partition: 'gpu', port: 50051, folder: null, log: 'chameleon-%j.log', coordinatorArgs });
     expect(spawnSync('bash', ['-n'], { input: script }).stderr.toString()).toBe('');
     for (const line of ['#SBATCH --nodes=4', '#SBATCH --ntasks-per-node=8', '#SBATCH --gpus-per-node=8', '#SBATCH --time=12:00:00', '#SBATCH --partition=gpu', '#SBATCH --no-kill']) expect(script).toContain(line);
     expect(script).toContain(`--data '/shared/Anna'\\''s photos' --epochs 3 &`);
-    expect(slurmScript({ nodes: 1, gpusPerNode: 0, cpusPerWorker: 2, time: null, partition: null, port: 1, coordinatorArgs: [] })).not.toMatch(/gpus|--time|--partition/);
+    expect(slurmScript({ nodes: 1, gpusPerNode: 0, cpusPerWorker: 2, time: null, partition: null, port: 1, folder: null, log: 'x', coordinatorArgs: [] })).not.toMatch(/gpus|--time|--partition/);
   });
 });
 

@@ -9,6 +9,10 @@ export interface SlurmOptions {
   time: string | null;
   partition: string | null;
   port: number;
+  /** Where the job runs: a folder that all nodes have Chameleon in; by default the one that it is submitted from. */
+  folder: string | null;
+  /** The file that the job's words go to; %j is its number. */
+  log: string;
   /** Of `chameleon coordinator`, without where it listens. */
   coordinatorArgs: readonly string[];
 }
@@ -17,12 +21,12 @@ export interface SlurmOptions {
  * A batch script: the coordinator on the first node, a worker a GPU (or a node) on all. A worker that dies ends nothing else; the job ends
  * with the coordinator, whose exit code is the job's.
  */
-export function slurmScript({ nodes, gpusPerNode, cpusPerWorker, time, partition, port, coordinatorArgs }: SlurmOptions): string {
+export function slurmScript({ nodes, gpusPerNode, cpusPerWorker, time, partition, port, folder, log, coordinatorArgs }: SlurmOptions): string {
   const tasks = Math.max(1, gpusPerNode);
   const directives = [
     '--job-name=chameleon', `--nodes=${nodes}`, `--ntasks-per-node=${tasks}`, `--cpus-per-task=${cpusPerWorker}`,
-    ...(gpusPerNode > 0 ? [`--gpus-per-node=${gpusPerNode}`] : []), ...(time ? [`--time=${time}`] : []), ...(partition ? [`--partition=${partition}`] : []),
-    '--output=chameleon-%j.log', '--no-kill', '--signal=B:TERM@60',
+    ...(gpusPerNode > 0 ? [`--gpus-per-node=${gpusPerNode}`] : []), ...(time ? [`--time=${time}`] : []), ...(partition ? [`--partition=${partition}`] : []), ...(folder ? [`--chdir=${folder}`] : []),
+    `--output=${log}`, '--no-kill', '--signal=B:TERM@60',
   ];
   return `#!/bin/bash
 ${directives.map((directive) => `#SBATCH ${directive}`).join('\n')}

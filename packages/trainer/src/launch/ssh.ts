@@ -7,6 +7,8 @@ import { z } from 'zod';
 
 const name = z.string().regex(/^[\w.@:-]+$/, 'a name of letters, digits and . @ : _ -').refine((text) => !text.startsWith('-'), 'a name does not start with -');
 const hostsSchema = z.strictObject({
+  /** A configuration of ssh's own to use instead of the user's: keys, known hosts, jumps. */
+  ssh_config: z.string().min(1).optional(),
   hosts: z.array(z.strictObject({
     host: name,
     user: name.optional(),
@@ -20,15 +22,15 @@ const hostsSchema = z.strictObject({
     threads: z.number().int().min(1).optional(),
   })).min(1),
 });
-export type SshHost = z.infer<typeof hostsSchema>['hosts'][number];
+export type SshHosts = z.infer<typeof hostsSchema>;
 
 /** @throws UserError that names what is wrong in the file */
-export async function readHosts(path: string): Promise<SshHost[]> {
+export async function readHosts(path: string): Promise<SshHosts> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw new UserError(`The list of hosts ${path} can't be read (${(error as NodeJS.ErrnoException).code ?? String(error)}).`, { exitCode: 2, cause: error });
   });
   const parsed = hostsSchema.safeParse(parse(text));
-  if (parsed.success) return parsed.data.hosts;
+  if (parsed.success) return parsed.data;
   throw new UserError(`The list of hosts ${path} is wrong. ${parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`).join('; ')}.`, { exitCode: 2 });
 }
 
@@ -42,13 +44,17 @@ export interface SshWorker {
  * What starts a worker there. The token comes as the first line of standard input, so that no process list shows it; the worker leaves
  * when that input ends.
  */
-export function sshWorkers(hosts: readonly SshHost[], coordinator: string): SshWorker[] {
+export function sshWorkers({ hosts, ssh_config: config }: SshHosts, coordinator: string): SshWorker[] {
   return hosts.flatMap((host) => Array.from({ length: host.workers }, (_, slot): SshWorker => {
     const node = host.workers === 1 ? host.host : `${host.host}/${slot}`;
     const worker = ['npx', '--no-install', 'chameleon', 'worker', '--attached', '--coordinator', coordinator, '--node', node, ...(host.data ? ['--data', host.data] : []), ...(host.threads ? ['--threads', String(host.threads)] : [])];
-    const script = `cd ${quote(host.folder)} && read -r CHAMELEON_JOIN_TOKEN && export CHAMELEON_JOIN_TOKEN && exec ${worker.map(quote).join(' ')}`;
+    const script = [
+      `cd ${quote(host.folder)} || { echo ${quote(`error: there is no folder ${host.folder} on ${host.host}: clone and set up Chameleon there, or mend "folder" in the list of hosts`)} >&2; exit 1; }`,
+      `command -v npx > /dev/null || { echo ${quote(`error: Node is not on ${host.host}, or not in the PATH that a shell without a terminal has there: install it, or set PATH in ~/.bashrc before the line that leaves early`)} >&2; exit 127; }`,
+      `read -r CHAMELEON_JOIN_TOKEN && export CHAMELEON_JOIN_TOKEN && exec ${worker.map(quote).join(' ')}`,
+    ].join('; ');
     const target = host.user ? `${host.user}@${host.host}` : host.host;
-    return { id: node, node, command: ['ssh', ['-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10', '-o', 'ServerAliveInterval=5', ...(host.port ? ['-p', String(host.port)] : []), '--', target, script]] };
+    return { id: node, node, command: ['ssh', [...(config ? ['-F', config] : []), '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10', '-o', 'ServerAliveInterval=5', ...(host.port ? ['-p', String(host.port)] : []), '--', target, script]] };
   }));
 }
 
