@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { beginRun, writeHistory, writeRuns } from './dashboard/data.mjs';
 import { firstPaint, framesDuring, heapBytes, openBrowser, spanDrawn } from './dashboard/page.mjs';
+import { tableOf } from './dashboard/table.mjs';
 import { CHAMELEON, pause, start, startDashboard, startTargets, usage } from './dashboard/processes.mjs';
 import { median, percentile, rounded } from './serve/statistics.mjs';
 
@@ -20,6 +21,7 @@ Needs a build, and Chromium (node tools/setup.mjs --with-reference).
   --parts LIST     of bytes, paint, range, zoom, latency, scraper, frozen, soak (default: all)
   --minutes N      of the soak (default: 10)
   --steps N        of each of the 20 runs that are zoomed (default: 1000000)
+  --table FILE     measure nothing; print the results in FILE as a table
   --json           print the results as JSON
   --to FILE        and write them there; parts that are not measured now keep what the file has
 
@@ -30,8 +32,9 @@ const ASSETS = fileURLToPath(new URL('../../packages/dashboard/dist/page/assets/
 const MEASURES = { bytes, paint, range, zoom, latency, scraper, frozen, soak };
 
 export async function main(args) {
-  const { values } = parseArgs({ args, options: { parts: { type: 'string', default: Object.keys(MEASURES).join() }, minutes: { type: 'string', default: '10' }, steps: { type: 'string', default: '1000000' }, json: { type: 'boolean', default: false }, to: { type: 'string' }, help: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({ args, options: { parts: { type: 'string', default: Object.keys(MEASURES).join() }, minutes: { type: 'string', default: '10' }, steps: { type: 'string', default: '1000000' }, json: { type: 'boolean', default: false }, to: { type: 'string' }, table: { type: 'string' }, help: { type: 'boolean', default: false } } });
   if (values.help) return void process.stdout.write(HELP);
+  if (values.table) return void process.stdout.write(tableOf(JSON.parse(await readFile(values.table, 'utf8'))));
   const parts = values.parts.split(',');
   const unknown = parts.find((part) => !(part in MEASURES));
   if (unknown !== undefined) throw new Error(`There is no part called ${unknown}. Choose of ${Object.keys(MEASURES).join(', ')}.`);

@@ -71,6 +71,7 @@ describe('what can’t work is refused with a reason', () => {
     ['a pickle that calls something', ['train', '--data', 'photos', '--weights', 'evil.pth'], 1, /evil\.pth tries to call posix\.system, which weights have no need of\. Nothing of it was run/],
     ['a web page for weights', ['train', '--data', 'photos', '--weights', 'page.pth'], 1, /page\.pth is no weight file: it looks like a web page/],
 
+    ['commands for a run without workers', ['train', '--data', 'photos', '--listen', '127.0.0.1:0'], 2, /add --workers 1, or leave out --listen/],
     ['a run directory that exists', ['train', '--data', 'photos', ...SMALL, '--run-dir', 'runs/20260101-000000-whole-0000'], 1, /exists already\. Go on with it by --resume, or choose another with --run-dir/],
     ['a file where runs should go', ['train', '--data', 'photos', ...SMALL, '--out', 'list.yaml'], 1, /list\.yaml can't be used: a file stands where a folder is needed/],
     ['a model whose bytes were changed', ['predict', 'photos/normal_clothes/0000.jpg', '--model', './changed'], 1, /is not the file that model\.json was written for: its digest differs/],

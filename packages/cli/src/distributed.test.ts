@@ -54,6 +54,19 @@ describe('train --workers', { timeout: 120_000 }, () => {
   });
 });
 
+describe('train --workers --listen', { timeout: 120_000 }, () => {
+  it('takes commands while it trains on this machine alone', async () => {
+    const run = chameleon('train', '--data', 'photos', '--epochs', '5000', '--image-size', '32', '--run-dir', 'listening', '--workers', '1', '--listen', '127.0.0.1:0', '--json');
+    await until(() => run.facts.some((fact) => fact.type === 'step'));
+    const { address } = run.facts.find((fact) => fact.type === 'listening')!;
+    const ask = (...args: string[]) => promisify(execFile)(process.execPath, [bin, 'runs', ...args, '--coordinator', address!], { cwd: folder, env });
+    expect((await ask('set-rate', 'head', '0.0005')).stdout).toMatch(/^listening: training/);
+    await until(() => run.facts.some((fact) => fact.type === 'change'));
+    await ask('stop');
+    expect(await run.ended).toBe(130);
+  });
+});
+
 describe('a coordinator, workers and those who watch', { timeout: 120_000 }, () => {
   it('are started by hand, shown, and stopped', async () => {
     const coordinator = chameleon('coordinator', '--data', 'photos', '--epochs', '200', '--image-size', '32', '--recipe', 'feature-extractor', '--run-dir', 'by-hand', '--listen', '127.0.0.1:0', '--max-workers', '1', '--metrics-port', '0', '--json');
