@@ -1,4 +1,7 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { EXCHANGES, alone, openExchange } from './exchange.js';
 import { type RankProcess, freePort, startRanks } from './testing/processes.js';
 
@@ -60,6 +63,38 @@ describe.each(EXCHANGES)('the exchange %s', (kind) => {
     await meet(kind, healthy, { wire: 'bfloat16' });
     for (let step = 0; step < 2; step++) await expectEqualSums(healthy, { step }, 2 ** -6);
     await onAll(healthy, 'close');
+  });
+
+  it('sums in the middle of a pass, between buckets that are on their way', async () => {
+    const ranks = healthy.slice(0, 3);
+    await meet(kind, ranks);
+    for (let step = 0; step < 3; step++) for (const sums of await onAll<number[]>(ranks, 'now', { values: [1, -0.5, 2 ** 20, 0], parameters, step })) expect(sums).toEqual([6, -3, 6 * 2 ** 20, 0]);
+    await expectEqualSums(ranks, { step: 3 });
+    await onAll(ranks, 'close');
+  });
+
+  it('gives up a sum that blocks its thread, where a peer stands still', async () => {
+    await using ranks = await startRanks(2);
+    const giveUpFile = join(await mkdtemp(join(tmpdir(), 'chameleon-exchange-')), 'given-up');
+    onTestFinished(() => rm(dirname(giveUpFile), { recursive: true }));
+    const port = await freePort();
+    await Promise.all(ranks.map((process, rank) => process.open(kind, { rank, worldSize: 2, meeting: { host: '127.0.0.1', port, prefix: 'run/1' }, address: '127.0.0.1', timeoutMs: LONG_MS, giveUpFile })));
+    ranks[1]!.signal('SIGSTOP');
+    const blocked = ranks[0]!.call('now', { values: [1] });
+    await writeFile(giveUpFile, '');
+    await expect(blocked).rejects.toMatchObject({ name: 'ExchangeAborted', message: expect.stringContaining('given up') as string });
+    await expect(ranks[0]!.call('numbers', { values: [1] })).rejects.toMatchObject({ name: 'ExchangeAborted' });
+    ranks[1]!.signal('SIGKILL');
+    expect(await ranks[0]!.end()).toBe(0);
+  });
+
+  it('breaks a sum that blocks its thread when the peer dies', async () => {
+    await using ranks = await startRanks(2);
+    await meet(kind, ranks);
+    ranks[1]!.signal('SIGSTOP');
+    const blocked = ranks[0]!.call('now', { values: [1] });
+    ranks[1]!.signal('SIGKILL');
+    await expect(blocked).rejects.toMatchObject({ name: 'ExchangeAborted', message: expect.stringContaining('broke') as string });
   });
 
   it('broadcasts 20 MB, and nothing, from any rank', async () => {

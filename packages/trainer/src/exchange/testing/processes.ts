@@ -49,7 +49,7 @@ export class RankProcess implements AsyncDisposable {
     return answer;
   }
 
-  open(kind: ExchangeKind, options: Omit<ExchangeOptions, 'signal'>): Promise<{ rank: number; worldSize: number }> {
+  open(kind: ExchangeKind, options: Omit<ExchangeOptions, 'signal' | 'isGivenUp'> & { giveUpFile?: string }): Promise<{ rank: number; worldSize: number }> {
     return this.call('open', { kind, options });
   }
 
