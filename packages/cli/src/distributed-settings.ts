@@ -31,7 +31,9 @@ export async function readSecurity(given: Given): Promise<Security> {
   };
 }
 
-const oneOf = (...choices: string[]) => (text: string): string => {
+const exchangeKind = (text: string): string => {
+  if (text === 'nccl') throw new InvalidArgumentError('There is no exchange over NCCL yet. On CUDA machines choose gloo: gradients are summed in the processor\'s memory.');
+  const choices = ['auto', ...EXCHANGES];
   if (!choices.includes(text)) throw new InvalidArgumentError(`Choose one of ${choices.join(', ')}.`);
   return text;
 };
@@ -52,12 +54,16 @@ export function withGroup(command: Command): Command {
     .option('--detection-time <s>', 'after so many seconds without a word a worker is lost', seconds, DEFAULT_DETECTION_MS / 1000)
     .option('--max-failures <n>', 'losses of a node within ten minutes after which it is left out', atLeastOne, 5)
     .option('--balance', "give faster workers a larger part of each step's pictures")
-    .option('--exchange <kind>', 'how gradients are added up: gloo, or grpc where there is no libtorch', oneOf(...EXCHANGES), 'gloo');
+    .option('--exchange <kind>', 'how gradients are added up: gloo needs libtorch on all machines, grpc nothing; auto: gloo where this machine computes with libtorch', exchangeKind, 'auto');
 }
 
-export const readGroup = (given: Given) => ({
+/** How gradients are added up where nobody says it. */
+export const exchangeOf = (backend: string): ExchangeKind => (backend === 'libtorch' ? 'gloo' : 'grpc');
+
+/** @param backend what computes here, and so most likely on all machines */
+export const readGroup = (given: Given, backend: string) => ({
   detectionMs: (given['detectionTime'] as number) * 1000,
   maxFailures: given['maxFailures'] as number,
   balance: given['balance'] === true,
-  exchange: given['exchange'] as ExchangeKind,
+  exchange: given['exchange'] === 'auto' ? exchangeOf(backend) : (given['exchange'] as ExchangeKind),
 });

@@ -1,5 +1,5 @@
 import { type Architecture, type BackendName, type Precision, UserError, detectArchitecture, findArchitecture } from '@chameleon/core';
-import { type StartWeights, type TrainConfig, openWeights } from '@chameleon/trainer';
+import { type StartWeights, type TrainConfig, openStartWeights } from '@chameleon/trainer';
 import { type Engine, resolvePrecision, startEngine } from './engine.js';
 import { type Given, makeConfig, readConfigFile } from './settings.js';
 
@@ -27,13 +27,6 @@ export async function prepareRun(given: Given): Promise<PreparedRun> {
   const imageSize = architecture.width < 64 ? EMBEDDED_IMAGE_SIZE : IMAGE_SIZE;
   const config = await makeConfig({ ...given, weights: named, data }, { architecture: architecture.name, precision, imageSize }, file);
   return { config, engine, weights };
-}
-
-/** A state dictionary by name or path; `random` is none. */
-export async function openStartWeights(named: string): Promise<StartWeights> {
-  if (named === 'random') return { name: 'random weights', tensors: null };
-  const { tensors, name } = await openWeights(named);
-  return { name, tensors };
 }
 
 /** The architecture that was asked for, else the one that the weights are of. */

@@ -162,6 +162,33 @@ describe('one run over several processes', { timeout: 120_000 }, () => {
     expect(difference(await alone, await lastWeights('killed'))).toBeLessThan(TOLERANCE);
   });
 
+  it('names a slow worker with its phase, and gives it a smaller part of each batch', async () => {
+    await using run = await begin('balanced', { maxWorkers: 2, balance: true }, { epochs: 2_000, batchSize: 12 });
+    const [a, slow] = [run.worker('a'), run.worker('slow')];
+    await until('step 3', () => run.step() >= 3);
+    // It gets the processor for a third of the time.
+    const stop = setInterval(() => {
+      slow.kill('SIGSTOP');
+      setTimeout(() => slow.kill('SIGCONT'), 60).unref();
+    }, 90);
+    try {
+      await until('the slow one is named', () => /^slow: .* most of it in (data|forward|backward|optimizer) /.test(run.running.coordinator.describe().straggler));
+      await until('its part is smaller', () => {
+        const { generation } = run.running.coordinator.membership;
+        return generation !== null && generation.members.length === 2 && generation.split[generation.members.indexOf('slow')]! < generation.split[generation.members.indexOf('a')]!;
+      });
+    } finally {
+      clearInterval(stop);
+      slow.kill('SIGCONT');
+    }
+    expect(run.running.coordinator.membership.generation!.reason).toMatch(/^shares follow speed: 6, 6 become /);
+    run.running.coordinator.stop('the test says so');
+    expect(await run.running.outcome).toMatchObject({ reason: 'interrupted' });
+    expect(await Promise.all([a.ended, slow.ended])).toEqual([0, 0]);
+    const steps = run.events.filter((event) => event.type === 'step');
+    expect(new Set(steps.map(({ step }) => step)).size).toBe(steps.length);
+  });
+
   it('goes on without a stopped process, and takes it in again when it wakes', async () => {
     await using run = await begin('stopped', { maxWorkers: 2 }, { epochs: 60 });
     const [a, b] = [run.worker('a'), run.worker('b')];

@@ -6,13 +6,13 @@ import type { StepPhase } from './training-step.js';
 /** What a step needs for BatchNorm over the pictures of all ranks (`--sync-batch-norm`). */
 
 /** How a pass's layers reach those of the other ranks. What they wait there counts as exchange, then the step is in `phase` again. */
-export function acrossRanks({ rank, worldSize, sumNow }: Exchange, counted: boolean, onPhase: (phase: StepPhase) => void): AcrossRanks & { phase: StepPhase } {
+export function acrossRanks(exchange: Exchange, counted: boolean, onPhase: (phase: StepPhase) => void): AcrossRanks & { phase: StepPhase } {
   const across: AcrossRanks & { phase: StepPhase } = {
-    rank, worldSize, counted,
+    rank: exchange.rank, worldSize: exchange.worldSize, counted,
     phase: 'forward',
     sum: (values) => {
       onPhase('exchange');
-      const sums = sumNow(values);
+      const sums = exchange.sumNow(values);
       onPhase(across.phase);
       return sums;
     },

@@ -17,7 +17,7 @@ export { VERSION, describeMachine } from './machine.js';
 export { watchGpus } from './gpu.js';
 export { RunMetrics, serveMetrics } from './metrics.js';
 export { articleAccuracy } from './article.js';
-export { openWeights } from './weights/resolve.js';
+export { openStartWeights, openWeights } from './weights/resolve.js';
 export { renderRunReport } from './report/run-report.js';
 export { renderExperimentsReport } from './report/experiments-report.js';
 export { experimentsTable, markdownTable } from './report/experiments-table.js';

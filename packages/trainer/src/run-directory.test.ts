@@ -1,4 +1,6 @@
-import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { effectiveEvents, parseEvents, type RunEvent } from './events.js';
@@ -61,6 +63,33 @@ describe('the log', () => {
   it('takes back the steps that were done again after resuming', () => {
     const events = [step(1), step(2), step(3, 5), { type: 'resume', time, step: 2, epoch: 0 } as RunEvent, step(3, 6)];
     expect(effectiveEvents(events).flatMap((event) => (event.type === 'step' ? [event.loss] : []))).toEqual([1, 1, 6]);
+  });
+});
+
+describe('a run’s lock', () => {
+  const create = (path: string) => RunDirectory.create(path, smallConfig('data'), { version: '0', backend: 'cpu', machine: {} });
+
+  it('is taken over at once from a process of this machine that was killed', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'run');
+    await (await create(path))[Symbol.asyncDispose]();
+    const text = `import { RunDirectory } from '${new URL('../dist/run-directory.js', import.meta.url).href}'; await RunDirectory.open(process.argv[1]); console.log('open'); setInterval(() => {}, 1000);`;
+    const other = spawn(process.execPath, ['--input-type=module', '-e', text, path], { env: { ...process.env, NODE_OPTIONS: '' }, stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(other.stdout, 'data');
+    await expect(RunDirectory.open(path)).rejects.toThrow(/Another process is training/);
+    other.kill('SIGKILL');
+    await once(other, 'close');
+    await (await RunDirectory.open(path))[Symbol.asyncDispose]();
+    expect((await readdir(path)).filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+
+  it('is nobody else’s while it is held, in this process or on another machine', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'run');
+    await using _run = await create(path);
+    await expect(RunDirectory.open(path)).rejects.toThrow(/Another process is training/);
+    await writeFile(join(path, '.holder.json'), JSON.stringify({ host: 'elsewhere', pid: 1 }));
+    await expect(RunDirectory.open(path)).rejects.toThrow(/Another process is training/);
   });
 });
 

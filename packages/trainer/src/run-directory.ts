@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { hostname } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
 import { UserError, nearest } from '@chameleon/core';
 import lockfile from 'proper-lockfile';
 import { stringify } from 'yaml';
+import { z } from 'zod';
 import type { TrainConfig } from './config.js';
 import { type NewEvent, type RunEvent, effectiveEvents, parseEvents } from './events.js';
 import { explainDisk, readIfThere, writeWhole } from './files.js';
@@ -66,10 +68,7 @@ export class RunDirectory implements AsyncDisposable {
   /** @throws UserError when there is no run, or another process trains in it */
   static async open(path: string): Promise<RunDirectory> {
     if (!(await readIfThere(join(path, FILES.config)))) throw new UserError(`${path} is no run directory: it has no ${FILES.config}.`);
-    const unlock = await lockfile.lock(path, { stale: 15_000, update: 5_000, onCompromised: () => undefined }).catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code !== 'ELOCKED') throw explainDisk(error, path);
-      throw new UserError(`Another process is training in ${path}. Wait until it has ended, or stop it.`, { cause: error });
-    });
+    const unlock = await lockRun(path);
     try {
       const bytes = (await readIfThere(join(path, FILES.events))) ?? Buffer.alloc(0);
       const log = await open(join(path, FILES.events), 'a');
@@ -111,6 +110,54 @@ export class RunDirectory implements AsyncDisposable {
     await this.log.close();
     await this.unlock();
   }
+}
+
+/** Beside the lock while it is held: whose it is. */
+const holderSchema = z.object({ host: z.string(), pid: z.number().int() });
+
+/** The runs that this process holds. */
+const held = new Set<string>();
+
+/** Of another machine nothing is known: it is taken to live. This process's own number may have been another's, in a container that was started again. */
+function isAlive({ host, pid }: z.infer<typeof holderSchema>, path: string): boolean {
+  if (host !== hostname()) return true;
+  if (pid === process.pid) return held.has(resolve(path));
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Locks a run for this process. The lock of one of this machine that was killed is taken over at once; another machine's holds for 15 s. */
+async function lockRun(path: string): Promise<() => Promise<void>> {
+  const lock = () => lockfile.lock(path, { stale: 15_000, update: 5_000, onCompromised: () => undefined });
+  const holder = join(path, '.holder.json');
+  const isLocked = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ELOCKED';
+  const unlock = await lock()
+    .catch(async (error: unknown) => {
+      const found = holderSchema.safeParse(JSON.parse((await readIfThere(holder))?.toString() || 'null'));
+      if (!isLocked(error) || !found.success || isAlive(found.data, path)) throw error;
+      await rm(`${path}.lock`, { recursive: true, force: true });
+      return lock();
+    })
+    .catch((error: unknown) => {
+      if (!isLocked(error)) throw explainDisk(error, path);
+      throw new UserError(`Another process is training in ${path}. Wait until it has ended, or stop it.`, { cause: error });
+    });
+  try {
+    await writeWhole(holder, JSON.stringify({ host: hostname(), pid: process.pid }));
+  } catch (error) {
+    await unlock();
+    throw explainDisk(error, path);
+  }
+  held.add(resolve(path));
+  return async () => {
+    held.delete(resolve(path));
+    await rm(holder, { force: true });
+    await unlock();
+  };
 }
 
 /** A run's facts as they count, in order. */

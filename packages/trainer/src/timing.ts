@@ -1,3 +1,5 @@
+import { UserError } from '@chameleon/core';
+
 /** Every wait of a run over several machines follows from one number, so that their order can't be wrong. */
 export interface Timing {
   /** After so long without a word either side counts the other as lost. The one that a user sets. */
@@ -19,7 +21,12 @@ export interface Timing {
 
 export const DEFAULT_DETECTION_MS = 3_000;
 
+/** Below, a busy machine looks like a lost one; above, nobody wants to wait. */
+const LEAST_MS = 200, MOST_MS = 600_000;
+
+/** @throws UserError when the detection time is out of bounds */
 export function timingOf(detectionMs: number = DEFAULT_DETECTION_MS): Timing {
+  if (!(detectionMs >= LEAST_MS && detectionMs <= MOST_MS)) throw new UserError(`A detection time of ${detectionMs / 1000} s can't be kept. Choose one from ${LEAST_MS / 1000} to ${MOST_MS / 1000} s with --detection-time.`, { exitCode: 2 });
   return {
     detectionMs,
     heartbeatMs: Math.max(50, Math.round(detectionMs / 6)),

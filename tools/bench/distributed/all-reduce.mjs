@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { median } from '../serve/statistics.mjs';
@@ -7,12 +10,16 @@ import { rounded } from './rounded.mjs';
 
 const MEGABYTES = 85;
 const SUMS = 10;
+const run = promisify(execFile);
+const beside = (name) => fileURLToPath(new URL(name, import.meta.url));
 
-/** Ours and torch.distributed's in turn, `SUMS` sums a round; medians in ms. */
+/** Ours, a bare program's on c10d, and torch.distributed's in turn, `SUMS` sums a round; medians in ms. What can't be had here is left out. */
 export async function compareAllReduce({ rounds }) {
+  const folder = await mkdtemp(join(tmpdir(), 'chameleon-bench-'));
   const ours = await Promise.all([0, 1].map(() => startProcess('all-reduce-worker.mjs')));
-  const times = { float32: [], bfloat16: [], torch: [] };
+  const times = { float32: [], bfloat16: [], bare: [], torch: [] };
   try {
+    const bare = await orNull('the bare c10d program', () => buildBare(folder));
     const port = await freePort();
     await Promise.all(ours.map((worker, rank) => worker.call('open', { rank, port })));
     for (let round = 0; round < rounds; round++) {
@@ -20,27 +27,39 @@ export async function compareAllReduce({ rounds }) {
         const [ms] = await Promise.all(ours.map((worker) => worker.call('sum', { wire, length: (MEGABYTES * 1e6) / 4, sums: SUMS })));
         times[wire].push(ms);
       }
-      times.torch.push(await torchMs());
+      times.bare.push(bare && (await orNull('the bare c10d program', () => medianOf(bare, []))));
+      times.torch.push(await orNull('torch.distributed', () => medianOf('/usr/bin/python3', [beside('all_reduce.py')])));
     }
   } finally {
     for (const worker of ours) worker.stop();
+    await rm(folder, { recursive: true });
   }
-  const torch = times.torch.includes(null) ? {} : { torchMs: rounded(median(times.torch)) };
+  const others = Object.fromEntries([['bareC10dMs', times.bare], ['torchMs', times.torch]].filter(([, ms]) => !ms.includes(null)).map(([name, ms]) => [name, rounded(median(ms))]));
   return [
-    { megabytes: MEGABYTES, wire: 'float32', oursMs: rounded(median(times.float32)), ...torch },
+    { megabytes: MEGABYTES, wire: 'float32', oursMs: rounded(median(times.float32)), ...others },
     { megabytes: MEGABYTES, wire: 'bfloat16', oursMs: rounded(median(times.bfloat16)) },
   ];
 }
 
-/** The median of as many sums by PyTorch's own, or null where Python has none. */
-async function torchMs() {
+/** Against Debian's libtorch, as the set-up compiles the addon there. */
+async function buildBare(folder) {
+  const program = join(folder, 'c10d');
+  await run('g++', ['-O2', '-std=c++17', '-Wno-deprecated-declarations', '-DUSE_C10D_GLOO', beside('c10d.cc'), '-o', program, '-ltorch', '-ltorch_cpu', '-lc10'], { timeout: 120_000 });
+  return program;
+}
+
+/** The median of as many sums by two processes of a program that takes rank, world size, port, megabytes and rounds. */
+async function medianOf(program, first) {
   const port = await freePort();
-  const script = fileURLToPath(new URL('all_reduce.py', import.meta.url));
+  const [{ stdout }] = await Promise.all([0, 1].map((rank) => run(program, [...first, ...[rank, 2, port, MEGABYTES, SUMS].map(String)], { timeout: 120_000 })));
+  return JSON.parse(stdout).medianMs;
+}
+
+async function orNull(what, measure) {
   try {
-    const [{ stdout }] = await Promise.all([0, 1].map((rank) => promisify(execFile)('/usr/bin/python3', [script, String(rank), '2', String(port), String(MEGABYTES), String(SUMS)], { timeout: 120_000 })));
-    return JSON.parse(stdout).medianMs;
+    return await measure();
   } catch (error) {
-    process.stderr.write(`torch.distributed was not measured: ${error.message}\n`);
+    process.stderr.write(`${what} was not measured: ${error.message}\n`);
     return null;
   }
 }

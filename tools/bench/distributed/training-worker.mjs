@@ -22,7 +22,7 @@ serveCalls({
     optimizer = new Adam();
     const pixels = Float32Array.from({ length: pictures * IMAGE_SIZE * IMAGE_SIZE * 3 }, () => 2 * Math.random() - 1);
     batch = { pixels, labels: Int32Array.from({ length: pictures }, (_, i) => i % 2), indices: Int32Array.from({ length: pictures }, (_, i) => rank * pictures + i), rows: pictures, epoch: 0, globalBatch: 2 * pictures };
-    settings = { precision, labelSmoothing: 0, clipNorm: null, accumulate: 1, seed: 1, imageSize: IMAGE_SIZE };
+    settings = { precision, labelSmoothing: 0, clipNorm: null, accumulate: 1, seed: 1, imageSize: IMAGE_SIZE, syncBatchNorm: false };
   },
   async open({ rank, port, wire }) {
     exchange = await openExchange('gloo', { rank, worldSize: 2, meeting: { host: '127.0.0.1', port, prefix: `bench/${wire}` }, address: '127.0.0.1', timeoutMs: 60_000, signal: new AbortController().signal, wire });

@@ -6,9 +6,9 @@ import { rounded } from './rounded.mjs';
  * One worker on a core, two on a core each without an exchange, two with one that begins in the way back, and two with one that begins after it:
  * in turn, in the same two processes. The exchange's hidden share is 1 - (what the step waits for it) / (what it waits where nothing is hidden).
  */
-export async function measureTraining({ rounds, steps, pictures, wires }) {
+export async function measureTraining({ rounds, steps, pictures, wires, precisions }) {
   const results = [];
-  for (const precision of ['bfloat16', 'float32']) {
+  for (const precision of precisions) {
     const workers = await Promise.all([0, 1].map((core) => startProcess('training-worker.mjs', { core })));
     const both = (name, options) => Promise.all(workers.map((worker, rank) => worker.call(name, { rank, ...options })));
     try {

@@ -1,11 +1,11 @@
 import { type BackendName, type Classifier, type Precision, UserError, createClassifier, loadStateDict } from '@chameleon/core';
 import { type Dataset, PictureLoader, openForJudging } from '@chameleon/data';
-import { evaluate, writeWhole } from '@chameleon/trainer';
+import { evaluate, openStartWeights, writeWhole } from '@chameleon/trainer';
 import type { Command } from 'commander';
 import { resolvePrecision, startEngine } from '../engine.js';
 import { interruption } from '../interruption.js';
 import { Progress, print, printJson } from '../output.js';
-import { chooseArchitecture, openStartWeights } from '../prepare-run.js';
+import { chooseArchitecture } from '../prepare-run.js';
 import { openNamedModel } from './predict.js';
 import { ENGINE_SETTINGS, type Given, integer, withSettings } from '../settings.js';
 

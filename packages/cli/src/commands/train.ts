@@ -1,13 +1,13 @@
 import { basename, join } from 'node:path';
 import { UserError } from '@chameleon/core';
-import { RunMetrics, type TrainOutcome, type TrainSurroundings, findRun, readConfig, resume, runId, serveMetrics, train, watchGpus } from '@chameleon/trainer';
+import { RunMetrics, type TrainOutcome, type TrainSurroundings, findRun, openStartWeights, readConfig, resume, runId, serveMetrics, train, watchGpus } from '@chameleon/trainer';
 import type { Command } from 'commander';
 import { trainWithWorkers } from '../distributed-run.js';
 import { atLeastOne } from '../distributed-settings.js';
 import { startEngine } from '../engine.js';
 import { interruption } from '../interruption.js';
 import { Progress, printJson, print, remark, runNarrator } from '../output.js';
-import { openStartWeights, prepareRun } from '../prepare-run.js';
+import { prepareRun } from '../prepare-run.js';
 import { writeReport } from '../reports.js';
 import { ENGINE_SETTINGS, type Given, RUN_SETTINGS, integer, withSettings } from '../settings.js';
 

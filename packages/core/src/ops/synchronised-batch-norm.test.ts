@@ -33,7 +33,9 @@ function inTurn<T>(shares: readonly number[], call: (across: AcrossRanks, rank: 
 const all = (...tensors: (Tensor | null)[]): number[] => tensors.flatMap((one) => Array.from(one!.dataSync()));
 const release = (result: object): void => {
   for (const part of Object.values(result) as (Tensor | object | null)[]) {
-    if (part !== null) 'dataSync' in part ? (part as Tensor).dispose() : release(part);
+    if (part === null) continue;
+    if ('dataSync' in part) part.dispose();
+    else release(part);
   }
 };
 

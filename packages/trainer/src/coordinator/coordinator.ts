@@ -231,6 +231,7 @@ export class Coordinator {
   }
 
   #receiveHeartbeat(session: Session, heartbeat: Heartbeat): void {
+    const moved = heartbeat.position?.step !== session.heartbeat?.position?.step;
     session.heartbeat = heartbeat;
     this.parts.onHeartbeat?.(session.hello.workerId, heartbeat);
     session.link.send({ $case: 'heartbeatAck', value: {} });
@@ -238,7 +239,7 @@ export class Coordinator {
     const { generation } = this.membership;
     const rank = generation?.members.indexOf(session.hello.workerId) ?? -1;
     const busy = busySeconds({ seconds: heartbeat.phaseSeconds });
-    const speed = generation && rank >= 0 && busy > 0 ? Math.max(1, generation.split[rank]!) / busy : null;
+    const speed = moved && generation && rank >= 0 && heartbeat.generation === generation.number && busy > 0 ? Math.max(1, generation.split[rank]!) / busy : null;
     const progress = heartbeat.generation === generation?.number && heartbeat.position ? { progress: heartbeat.position } : {};
     this.#apply({ type: 'heard', id: session.hello.workerId, speed, ...progress });
   }
@@ -438,6 +439,6 @@ export class Coordinator {
 function recoverMembership({ number, generation }: CoordinatorState, nowMs: number): MembershipState {
   if (!generation) return { ...EMPTY, number };
   const { members, split, holder, start, reason } = generation;
-  const known = members.map((facts, order) => ({ ...facts, order, progress: start, inMemory: true, state: 'training' as const, lastHeardMs: nowMs + RETURN_MS, waitingSinceMs: nowMs, leaving: false, speed: null }));
+  const known = members.map((facts, order) => ({ ...facts, order, progress: start, inMemory: true, state: 'training' as const, lastHeardMs: nowMs + RETURN_MS, waitingSinceMs: nowMs, leaving: false, speed: null, readings: 0 }));
   return { ...EMPTY, number, joins: known.length, members: known, generation: { number, members: members.map(({ id }) => id), split, holder, start, reason } };
 }

@@ -18,7 +18,7 @@ import { Coordinator, type CoordinatorOutcome, type CoordinatorParts } from './c
 import { RunLog } from './run-log.js';
 import { type Security, requireSecurity, serverCredentials, tokenInterceptor } from './security.js';
 import { FactStream, reflectionService, runService, workerService } from './services.js';
-import { type CoordinatorState, readState, releaseDeadLock } from './state-file.js';
+import { type CoordinatorState, readState } from './state-file.js';
 
 export interface CoordinatorOptions {
   /** host:port; port 0 is any that is free. */
@@ -111,7 +111,6 @@ async function resumeRun(path: string, observe: (event: RunEvent) => void): Prom
   if (recovered?.finished) throw new UserError(`The run in ${path} is done. Its model is in ${join(path, FILES.model)}.`);
   if (!manifest) throw new UserError(`The run in ${path} was cut off before it had looked at its pictures: it has no ${FILES.manifest}. Start a new one.`);
   const { classes, files } = manifestSchema.parse(JSON.parse(manifest.toString()));
-  await releaseDeadLock(path, recovered);
   const run = await RunDirectory.open(path);
   return { run, config, classes, trainCount: files.filter(({ side }) => side === 'train').length, manifest, recovered, log: new RunLog(run, observe, await readEvents(path)) };
 }

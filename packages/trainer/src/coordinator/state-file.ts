@@ -1,5 +1,3 @@
-import { rm } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { UserError } from '@chameleon/core';
 import { z } from 'zod';
@@ -9,8 +7,6 @@ import { changeSchema } from '../live/change.js';
 /** What a coordinator has to know again after `kill -9`, beside the run's own files. */
 const stateSchema = z.object({
   formatVersion: z.literal(1),
-  /** Who wrote it: while that process lives, nobody else may go on. */
-  process: z.object({ host: z.string(), pid: z.number().int() }),
   /** The last generation that was begun; the next one's number is above it, whatever happened. */
   number: z.number().int().nonnegative(),
   /** Its members, who may still train in it; null once it has ended. */
@@ -37,23 +33,7 @@ export async function readState(run: string): Promise<CoordinatorState | null> {
 }
 
 /** Written beside its place, synced and renamed, before anybody hears of what it says. */
-export function writeState(run: string, state: Omit<CoordinatorState, 'formatVersion' | 'process'>): void {
-  const whole: CoordinatorState = { formatVersion: 1, process: { host: hostname(), pid: process.pid }, ...state };
+export function writeState(run: string, state: Omit<CoordinatorState, 'formatVersion'>): void {
+  const whole: CoordinatorState = { formatVersion: 1, ...state };
   writeWholeSync(pathOf(run), `${JSON.stringify(whole)}\n`);
-}
-
-/** Takes away the lock of a coordinator of this machine that was killed: else it would hold for some seconds more. */
-export async function releaseDeadLock(run: string, state: CoordinatorState | null): Promise<void> {
-  if (!state || state.process.host !== hostname() || isAlive(state.process.pid)) return;
-  await rm(`${run}.lock`, { recursive: true, force: true });
-}
-
-function isAlive(pid: number): boolean {
-  if (pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

@@ -1,5 +1,6 @@
 import { type Generation, type Member, type MembershipState, compareProgress } from './membership.js';
-import { evenSplit, weightedSplit } from './split.js';
+import { betterSplit, splitBySpeed } from './rebalance.js';
+import { evenSplit } from './split.js';
 
 export interface MembershipOptions {
   /** Pictures of a step over all ranks. */
@@ -18,7 +19,7 @@ export interface MembershipOptions {
   /** A node with so many failures within `failureWindowMs` is left out. */
   maxFailures: number;
   failureWindowMs: number;
-  /** Shares follow measured speed. */
+  /** Shares follow measured speed, and are revised where that pays. */
   balance: boolean;
 }
 
@@ -63,6 +64,8 @@ function decideDuring(nowMs: number, state: MembershipState, generation: Generat
   const joiners = state.members.filter((member) => member.state === 'waiting' && !generation.members.includes(member.id) && isFit(nowMs, member, state, options));
   const room = Math.min(options.maxWorldSize, options.batchSize) - generation.members.length;
   if (joiners.length > 0 && room > 0 && (joiners.length >= room || windowIsOver(nowMs, joiners, options))) return { do: 'pause', reason: joinReason(joiners) };
+  const better = options.balance ? betterSplit(generation.split, generation.members.map((id) => state.members.find((member) => member.id === id)!), options.batchSize, state.revisions) : null;
+  if (better) return { do: 'pause', reason: `shares follow speed: ${generation.split.join(', ')} become ${better.join(', ')}` };
   return { do: 'nothing', reason: 'training' };
 }
 
@@ -96,8 +99,7 @@ function windowIsOver(nowMs: number, members: readonly Member[], { joinWindowMs 
 function makeGeneration(state: MembershipState, fit: readonly Member[], wanted: number, { batchSize, balance }: MembershipOptions): Generation {
   const members = choose(fit, wanted).sort((a, b) => Number(b.seesRunDirectory) - Number(a.seesRunDirectory) || a.order - b.order);
   const newest = members.reduce((best, member) => (isNewer(member, best) ? member : best));
-  const speeds = members.map((member) => member.speed);
-  const split = balance && speeds.every((speed) => speed !== null) ? weightedSplit(batchSize, speeds) : evenSplit(batchSize, members.length);
+  const split = (balance ? splitBySpeed(batchSize, members.map(({ speed }) => speed)) : null) ?? evenSplit(batchSize, members.length);
   return { number: state.number + 1, members: members.map(({ id }) => id), split, holder: members.indexOf(newest), start: newest.progress, reason: state.number === 0 ? 'the run begins' : state.endReason || 'workers are here' };
 }
 

@@ -1,3 +1,4 @@
+import { withReading } from './rebalance.js';
 import type { Split } from './split.js';
 
 /**
@@ -40,6 +41,8 @@ export interface Member extends MemberFacts {
   leaving: boolean;
   /** Pictures a second that it computes, waits left out; null before it is known. */
   speed: number | null;
+  /** Readings of its speed in the current generation. */
+  readings: number;
 }
 
 export interface Generation {
@@ -76,9 +79,13 @@ export interface MembershipState {
   endReason: string;
   /** Whether a member of the current generation was lost in it. */
   lostOne: boolean;
+  /** Of the last generation. */
+  lastMembers: readonly string[];
+  /** Generations in a row that had the same members as the one before: how often their shares were revised. */
+  revisions: number;
 }
 
-export const EMPTY: MembershipState = { members: [], generation: null, ending: null, number: 0, joins: 0, failures: {}, barren: 0, endedMs: Number.NEGATIVE_INFINITY, endReason: '', lostOne: false };
+export const EMPTY: MembershipState = { members: [], generation: null, ending: null, number: 0, joins: 0, failures: {}, barren: 0, endedMs: Number.NEGATIVE_INFINITY, endReason: '', lostOne: false, lastMembers: [], revisions: 0 };
 
 export type MembershipEvent =
   /** A worker has proved itself and waits. One that is known by its id is replaced: its old self is lost. */
@@ -119,12 +126,12 @@ export function applyEvent(state: MembershipState, event: MembershipEvent, nowMs
 }
 
 function joined(state: MembershipState, facts: MemberFacts, nowMs: number): MembershipState {
-  const member: Member = { ...facts, state: 'waiting', order: state.joins, lastHeardMs: nowMs, waitingSinceMs: nowMs, leaving: false, speed: null };
+  const member: Member = { ...facts, state: 'waiting', order: state.joins, lastHeardMs: nowMs, waitingSinceMs: nowMs, leaving: false, speed: null, readings: 0 };
   return { ...state, members: [...state.members, member], joins: state.joins + 1 };
 }
 
 function newer(member: Member, { progress, speed }: { progress?: Progress; speed?: number | null }): Partial<Member> {
-  return { ...(progress && compareProgress(progress, member.progress) > 0 && member.state === 'training' ? { progress } : {}), ...(speed != null ? { speed } : {}) };
+  return { ...(progress && compareProgress(progress, member.progress) > 0 && member.state === 'training' ? { progress } : {}), ...(speed != null ? withReading(member, speed) : {}) };
 }
 
 function ended(state: MembershipState, event: Extract<MembershipEvent, { type: 'ended' }>, nowMs: number): MembershipState {
@@ -151,8 +158,9 @@ function gone(state: MembershipState, id: string, polite: boolean, reason: strin
 const FAILURES_KEPT = 64;
 
 function begun(state: MembershipState, generation: Generation): MembershipState {
-  const members = state.members.map((member): Member => (generation.members.includes(member.id) ? { ...member, state: 'training' } : member));
-  return { ...state, members, generation, ending: null, number: generation.number, lostOne: false };
+  const members = state.members.map((member): Member => (generation.members.includes(member.id) ? { ...member, state: 'training', readings: 0 } : member));
+  const same = state.lastMembers.length === generation.members.length && state.lastMembers.every((id) => generation.members.includes(id));
+  return { ...state, members, generation, ending: null, number: generation.number, lostOne: false, lastMembers: generation.members, revisions: same ? state.revisions + 1 : 0 };
 }
 
 /** A generation is over when nobody trains in it any more. */
