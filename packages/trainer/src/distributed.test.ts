@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { findRecipe, readSafetensors } from '@chameleon/core';
-import { type Dataset, PictureLoader, epochOrder, openDataset, stepCount } from '@chameleon/data';
+import { type Dataset, PictureLoader, openDataset } from '@chameleon/data';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { START, newestCheckpoint } from './checkpoint.js';
 import type { TrainConfig } from './config.js';
@@ -12,10 +12,10 @@ import { createOptimizer, fit } from './fit.js';
 import type { TakenChange } from './live/change.js';
 import { openModel } from './model-bundle.js';
 import { readEvents } from './run-directory.js';
+import { expectLedger as expectWholeLedger } from './testing/ledger.js';
 import { type TestProcess, endProcesses, startCoordinatorProcess, startWorkerProcess, until } from './testing/processes.js';
 import { drawSmallDataset, smallConfig, startEngine, surroundings, temporaryFolder } from './testing/small-run.js';
 import { startModel, train } from './train.js';
-import { sampleHash } from './training-step.js';
 import { freePort } from './worker/address.js';
 
 /** Real workers in processes of their own, with the real engine and the real exchange. */
@@ -72,18 +72,10 @@ async function trainChanged(given: TrainConfig, changes: TakenChange[]): Promise
   }
 }
 
-/** Every picture was counted once an epoch, by what the workers said that they took. */
-async function expectLedger(path: string, { seed, batchSize, epochs } = config()): Promise<RunEvent[]> {
+/** The facts of a run, after a look into its ledger. */
+async function expectLedger(path: string, given = config()): Promise<RunEvent[]> {
   const events = await readEvents(join(folder.path, path));
-  const steps = events.filter((event) => event.type === 'step');
-  expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: epochs * stepCount(dataset.train.length, batchSize, false) }, (_, i) => i + 1));
-  for (const { step, epoch, pictures, samples } of steps) {
-    const from = (step - 1 - epoch * stepCount(dataset.train.length, batchSize, false)) * batchSize;
-    const expected = epochOrder(dataset.train.length, seed, epoch).subarray(from, from + batchSize);
-    expect({ step, pictures, samples }).toEqual({ step, pictures: expected.length, samples: expected.reduce((sum, index) => sum + sampleHash(epoch, index), 0) });
-  }
-  expect(events.filter((event) => event.type === 'epoch').map(({ epoch }) => epoch)).toEqual(Array.from({ length: epochs }, (_, i) => i));
-  expect(events.filter((event) => event.type === 'finish')).toMatchObject([{ reason: 'done' }]);
+  expectWholeLedger(effectiveEvents(events), dataset.train.length, given);
   return events;
 }
 

@@ -16,7 +16,7 @@ export const runEventSchema = z.discriminatedUnion('type', [
   fact('generation', { generation: z.number(), step: z.number(), epoch: z.number(), workers: z.array(z.string()), split: z.array(z.number()), reason: z.string() }),
   /** `step` counts from 1: steps applied. Loss is the mean over the step's pictures; `samples` the sum of their `sampleHash`. */
   fact('step', { step: z.number(), epoch: z.number(), loss: number, correct: z.number(), pictures: z.number(), samples: z.number().optional(), learningRates: rates, dataSeconds: z.number(), computeSeconds: z.number() }),
-  fact('epoch', { epoch: z.number(), step: z.number(), trainLoss: number, trainAccuracy: z.number(), validLoss: number, validAccuracy: z.number(), seconds: z.number(), picturesPerSecond: z.number(), learningRates: rates }),
+  fact('epoch', { epoch: z.number(), step: z.number(), trainLoss: number, trainAccuracy: z.number(), validLoss: number, validAccuracy: z.number(), seconds: z.number(), picturesPerSecond: z.number(), learningRates: rates, /** Whether all ranks held the same weights, bit for bit. */ replicasEqual: z.boolean().optional() }),
   fact('checkpoint', { step: z.number(), epoch: z.number(), best: z.boolean() }),
   fact('command', { command: z.string(), detail: z.record(z.string(), z.unknown()) }),
   /** A setting that somebody changed, after this step; `id` counts the run's changes from 1. */

@@ -7,6 +7,7 @@ import type { NewEvent } from './events.js';
 import type { Exchange } from './exchange/exchange.js';
 import { type AskedChange, type Change, changedPhase, changedRates, hasHeard, nextChange } from './live/change.js';
 import { parameterGroups, ratesOf } from './parameter-groups.js';
+import { replicasAreEqual } from './replicas.js';
 import { agreeOnStatistics } from './statistics.js';
 import { type StepPhase, type StepResult, type StepSettings, trainStep } from './training-step.js';
 
@@ -157,12 +158,14 @@ function after({ totals, ...position }: Position, { lossSum, correctCount, pictu
 async function endEpoch(parts: FitParts, position: Position, evaluation: Evaluation, phaseIndex: number, stepsPerEpoch: number): Promise<Position> {
   const { totals, epoch, step } = position;
   const learningRates = ratesOf(groupsAt(parts, position, Math.max(0, step - 1), { phaseIndex, stepsPerEpoch }));
+  const replicasEqual = await replicasAreEqual(parts.model, parts.exchange);
   await parts.emit({
     type: 'epoch', epoch, step,
     trainLoss: totals.lossSum / totals.pictureCount, trainAccuracy: totals.correctCount / totals.pictureCount,
     validLoss: evaluation.loss, validAccuracy: evaluation.accuracy,
-    seconds: totals.seconds, picturesPerSecond: totals.pictureCount / totals.seconds, learningRates,
+    seconds: totals.seconds, picturesPerSecond: totals.pictureCount / totals.seconds, learningRates, replicasEqual,
   });
+  if (!replicasEqual) await parts.emit({ type: 'fault', message: `After epoch ${epoch} the ranks do not hold the same weights, bit for bit. Workers on different processors may differ in their last bits; on equal ones this is an error of the exchange: please report it.` });
   // Of equals the later one counts: it has learnt longer.
   const best = evaluation.accuracy >= (position.best?.accuracy ?? 0);
   const next: Position = {

@@ -24,9 +24,11 @@ export async function endProcesses(): Promise<void> {
   said.length = 0;
 }
 
-/** Runs a module's text in a process of its own; what it needs is in `input`, as JSON. */
-function run(text: string, input: unknown, env: NodeJS.ProcessEnv = {}): TestProcess {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', text], { env: { ...process.env, NODE_OPTIONS: '', OMP_NUM_THREADS: '1', TEST_INPUT: JSON.stringify(input), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+/** Runs a module's text in a process of its own, on this host or in a network namespace; what it needs is in `input`, as JSON. */
+function run(text: string, input: unknown, namespace?: string): TestProcess {
+  const node = ['--input-type=module', '-e', text];
+  const [program, args] = namespace ? ['/usr/sbin/ip', ['netns', 'exec', namespace, process.execPath, ...node]] : [process.execPath, node];
+  const child = spawn(program, args, { env: { ...process.env, NODE_OPTIONS: '', OMP_NUM_THREADS: '1', TEST_INPUT: JSON.stringify(input) }, stdio: ['ignore', 'pipe', 'pipe'] });
   started.add(child);
   const lines: string[] = [];
   said.push(lines);
@@ -38,7 +40,7 @@ function run(text: string, input: unknown, env: NodeJS.ProcessEnv = {}): TestPro
 const built = (path: string) => new URL(`../../dist/${path}`, import.meta.url).href;
 
 /** A worker on the real engine, one thread, as the built package runs it. */
-export function startWorkerProcess(options: Pick<WorkerOptions, 'coordinator' | 'id'> & Partial<Pick<WorkerOptions, 'node' | 'data'>> & { token?: string }): TestProcess {
+export function startWorkerProcess(options: Pick<WorkerOptions, 'coordinator' | 'id'> & Partial<Pick<WorkerOptions, 'node' | 'data' | 'patienceMs'>> & { token?: string }, namespace?: string): TestProcess {
   const text = `
     import { runWorker } from '${built('worker/worker.js')}';
     const leave = new AbortController();
@@ -46,15 +48,15 @@ export function startWorkerProcess(options: Pick<WorkerOptions, 'coordinator' | 
     const options = JSON.parse(process.env.TEST_INPUT);
     const security = { token: options.token ?? null, tls: null };
     const engine = { module: '@chameleon/tfjs-libtorch', backend: 'libtorch' };
-    runWorker({ node: options.id, ...options, security, engine, threads: 1, loaderThreads: 1, patienceMs: 10_000, signal: leave.signal, log: (line) => console.log(line) }).then(
+    runWorker({ node: options.id, patienceMs: 10_000, ...options, security, engine, threads: 1, loaderThreads: 1, signal: leave.signal, log: (line) => console.log(line) }).then(
       ({ reason, failed }) => { console.log('done: ' + reason); process.exit(failed ? 1 : 0); },
       (error) => { console.log('error: ' + error.message); process.exit(1); },
     );`;
-  return run(text, options);
+  return run(text, options, namespace);
 }
 
 /** A coordinator in a process of its own; what it prints are the run's facts. */
-export function startCoordinatorProcess(place: unknown, options: unknown): TestProcess & { facts(): RunEvent[] } {
+export function startCoordinatorProcess(place: unknown, options: unknown, namespace?: string): TestProcess & { facts(): RunEvent[] } {
   const text = `
     import { startCoordinator } from '${built('coordinator/start.js')}';
     const { place, options } = JSON.parse(process.env.TEST_INPUT);
@@ -63,7 +65,7 @@ export function startCoordinatorProcess(place: unknown, options: unknown): TestP
     const outcome = await running.outcome;
     await running.close();
     process.exit(outcome.reason === 'interrupted' ? 130 : 0);`;
-  const child = run(text, { place, options });
+  const child = run(text, { place, options }, namespace);
   return { ...child, facts: () => child.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as RunEvent) };
 }
 
