@@ -39,8 +39,17 @@ export function alignLines(parts: readonly { x: readonly number[]; line: CurveLi
 
 /** The places of points without a neighbour: there is no line to be seen of them. */
 export function lonelyPlaces(values: Values): number[] {
-  const own = values.flatMap((value, place) => (value === undefined ? [] : [{ place, there: value !== null }]));
-  return own.flatMap(({ place, there }, i) => (there && !own[i - 1]?.there && !own[i + 1]?.there ? [place] : []));
+  const lonely: number[] = [];
+  let previous = false, candidate = -1;
+  for (let place = 0; place < values.length; place++) {
+    const value = values[place];
+    if (value === undefined) continue;
+    if (candidate !== -1 && value === null) lonely.push(candidate);
+    candidate = value !== null && !previous ? place : -1;
+    previous = value !== null;
+  }
+  if (candidate !== -1) lonely.push(candidate);
+  return lonely;
 }
 
 /** The place of the last point that any line has; -1 for none. */

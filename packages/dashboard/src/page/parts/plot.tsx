@@ -129,7 +129,7 @@ export function Plot(props: PlotProps): ReactNode {
             <li key={line.name}>
               <button type="button" aria-pressed={!hidden.has(line.name)} onClick={() => toggle(line.name)} title={hidden.has(line.name) ? 'Show this line' : 'Hide this line'}>
                 <i className={`swatch dash-${Math.floor(i / COLOURS) % DASHES.length}`} data-colour={(i % COLOURS) + 1} />
-                <span className="name">{line.name}</span> <b>{formatValue(place === null ? valueAt(line, shown) : (line.values[shown] ?? null), unit)}</b>
+                <span className="name">{line.name}</span> <b>{formatValue(place === null || line.values[shown] === undefined ? valueAt(line, shown) : line.values[shown]!, unit)}</b>
                 {place !== null && line.low && line.high && line.low[shown] !== line.high[shown] ? <small>{formatValue(line.low[shown], unit)} to {formatValue(line.high[shown], unit)}</small> : null}
               </button>
             </li>
