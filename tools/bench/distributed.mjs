@@ -41,10 +41,12 @@ export async function main(args) {
   const unknown = [...parts.filter((part) => !PARTS.includes(part)), ...[...wires, ...precisions].filter((one) => !['float32', 'bfloat16'].includes(one))];
   if (unknown.length > 0) throw new Error(`${unknown.join(', ')}: there is no such part, precision or wire. See --help.`);
   const settings = { rounds: Number(values.rounds), steps: Number(values.steps), pictures: Number(values.pictures) };
-  const command = ['npm run bench -- distributed', ...args].join(' ');
+  // Where the results go makes no difference to them.
+  const command = ['npm run bench -- distributed', ...args.filter((arg, i) => arg !== '--json' && arg !== '--to' && args[i - 1] !== '--to')].join(' ');
   const earlier = values.to ? JSON.parse(await readFile(values.to, 'utf8').catch(() => '{}')) : {};
-  const results = { ...earlier, ...(await facts()) };
-  const add = (name, measured) => (results[name] = { command, ...settings, results: measured });
+  const { date, ...surroundings } = await facts();
+  const results = { ...earlier, ...surroundings };
+  const add = (name, measured) => (results[name] = { date, command, ...settings, results: measured });
   /** Rows of the same precision and wire are measured anew, others kept: a machine that is shared is measured in pieces. */
   const addRows = (name, rows) => add(name, [...(earlier[name]?.results ?? []).filter((old) => !rows.some((row) => row.precision === old.precision && row.wire === old.wire)), ...rows]);
   if (parts.includes('all-reduce')) add('allReduce', await compareAllReduce(settings));
