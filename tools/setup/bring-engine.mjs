@@ -5,9 +5,10 @@ import { libtorchName, wasmAdvice } from './engine.mjs';
 import { SetupError } from './errors.mjs';
 import { stampOf } from './files.mjs';
 import { aptRights, dpkgInterrupted, lookAround } from './machine.mjs';
+import { bringTorch } from './pip.mjs';
 import { missingReference, nextStep } from './plan.mjs';
 import { tailOf } from './run.mjs';
-import { planFor } from './toolchain.mjs';
+import { hasCuda, planFor } from './toolchain.mjs';
 
 const APT_TIMEOUT_MS = 30 * 60_000;
 /** A machine without a network would otherwise ask for the same packages at each start. */
@@ -32,11 +33,15 @@ const APT_PAUSE_MS = 24 * 3_600_000;
 export async function bringEngine(context, state) {
   const { options, env, report } = context;
   for (;;) {
-    const machine = lookAround(env);
+    const machine = lookAround(env, context.layout);
     const { step, rights } = decideStep(machine, state, context);
     if (step.do === 'install') {
       state = await installPackages(step.packages, { ...context, root: rights === 'root' }, state);
       context.save(state);
+      continue;
+    }
+    if (step.do === 'pip') {
+      await bringTorch({ folder: context.layout.pip, gpu: machine.gpu, env, run: context.run, report });
       continue;
     }
     const reference = missingReference(machine).length === 0;
@@ -44,6 +49,7 @@ export async function bringEngine(context, state) {
     if (step.do === 'wasm') return { state: bringWasm(step, machine, context, state), libtorch: null, reasons: step.reasons, reference };
     state = await bringAddon(step.libtorch, machine.compiler, context, state);
     context.save(state);
+    if (state.addon && machine.gpu && !hasCuda(step.libtorch)) report.say(`This machine has an NVIDIA GPU, but ${step.libtorch.from} computes on the processor: \`node tools/setup.mjs --engine pip\` brings torch with CUDA.`);
     if (state.addon) return { state, libtorch: step.libtorch, reasons: step.reasons, reference };
   }
 }
@@ -149,6 +155,9 @@ export function addonIsCurrent({ key, addon }, state) {
 function bringWasm({ missing, reasons }, { debianLike, platform, compiler, probes }, { options, layout, report }, state) {
   if (options.engine === 'debian') {
     throw new SetupError(`Debian's libtorch-dev can't be used here: ${reasons.join('; ')}.`, missing.length > 0 ? `${aptByHand(missing)}; then run this again.` : 'See .setup/log, or run this with --engine auto.');
+  }
+  if (options.engine === 'pip') {
+    throw new SetupError(`pip's torch can't be used here: ${reasons.join('; ')}.`, missing.length > 0 ? `${aptByHand(missing)}; then run this again.` : 'See .setup/log, or run this with --engine auto.');
   }
   const failed = compiler !== null && probes.some((probe) => 'libtorch' in probe && libtorchName(probe.libtorch) in state.failed);
   if (removeAddon(layout.addon)) report.say('addon … removed');

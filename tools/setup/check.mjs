@@ -12,17 +12,17 @@ import { planFor } from './toolchain.mjs';
 /**
  * What `--check` prints: what is there, and what a run with the same options would install. Looking changes nothing.
  * @param {{ options: import('./options.mjs').Options, layout: import('./checkout.mjs').Layout, env: Record<string, string | undefined> }} context
- * @returns `engine`: "libtorch", "wasm", or "debian", which is libtorch once `install` is installed; `addon`: "current",
+ * @returns `engine`: "libtorch", "wasm", or "debian" or "pip", which are libtorch once `install` is installed, or torch has been brought; `addon`: "current",
  *   "stale" (there, but not of these sources, compiler and libtorch, or not made by set-up) or "absent"; `npmPackages` and `build`: up to date
  */
 export function checkSetup({ options, layout, env }) {
   const state = readState(layout.state);
-  const machine = lookAround(env);
+  const machine = lookAround(env, layout);
   const { step, asItIs } = decideStep(machine, state, { options, layout, env });
   const libtorch = asItIs.do === 'addon' ? asItIs.libtorch : null;
   const install = step.do === 'install' ? step.packages : [];
   return {
-    engine: libtorch ? 'libtorch' : install.some((name) => ESSENTIAL.includes(name)) ? 'debian' : 'wasm',
+    engine: libtorch ? 'libtorch' : asItIs.do === 'pip' ? 'pip' : install.some((name) => ESSENTIAL.includes(name)) ? 'debian' : 'wasm',
     libtorch: libtorch && { version: libtorch.version, kind: libtorch.kind, from: libtorch.from, include: libtorch.include, lib: libtorch.lib },
     addon: addonState(libtorch, machine.compiler, layout, state),
     npmPackages: packagesAreCurrent(layout),
@@ -32,7 +32,7 @@ export function checkSetup({ options, layout, env }) {
     compiler: machine.compiler,
     node: process.versions.node,
     npm: npmVersion(env),
-    reasons: asItIs.reasons,
+    reasons: asItIs.reasons ?? [],
   };
 }
 

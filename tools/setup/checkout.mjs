@@ -16,6 +16,7 @@ export function layoutOf(root) {
     log: join(setup, 'log'),
     state: join(setup, 'state.json'),
     lock: join(setup, 'lock'),
+    pip: join(setup, 'pip'),
     addonSources: join(addonPackage, 'addon'),
     addonBuild: join(addonPackage, 'build'),
     addon: join(addonPackage, 'build', 'tfjs_libtorch.node'),

@@ -5,7 +5,7 @@ import { join } from 'node:path';
  *   compiler: string, standard: 17 | 20, libtorch: import('./engine.mjs').Libtorch, gloo: boolean, cuda: boolean,
  *   oldStrings: boolean, modules: string
  * }} Toolchain
- *   `gloo`: its headers are there; `cuda`: libtorch has CUDA's half; `oldStrings`: libtorch is compiled with the strings of before
+ *   `gloo`: its headers are there; `cuda`: libtorch has CUDA's half, and all that that needs; `oldStrings`: libtorch is compiled with the strings of before
  *   GCC 5 (`_GLIBCXX_USE_CXX11_ABI=0`), as pip's were until 2.6; `modules`: the folder node_modules
  */
 
@@ -50,6 +50,7 @@ export function compileCommand(toolchain, source, object) {
  */
 export function linkCommand({ compiler, libtorch, cuda }, objects, addon) {
   const place = libtorch.kind === 'debian' ? [] : [`-L${libtorch.lib}`, `-Wl,-rpath,${libtorch.lib}`];
-  const libraries = ['-ltorch', '-ltorch_cpu', '-lc10', ...(cuda ? ['-ltorch_cuda', '-lc10_cuda'] : [])];
+  // Not libtorch.so: it is empty, and asks for CUDA's half wherever that was built.
+  const libraries = ['-ltorch_cpu', '-lc10', ...(cuda ? ['-ltorch_cuda', '-lc10_cuda'] : [])];
   return [compiler, '-shared', ...objects, '-o', addon, ...place, '-Wl,--no-as-needed', ...libraries];
 }

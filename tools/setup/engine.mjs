@@ -3,11 +3,12 @@ import { atLeast, OLDEST } from './version.mjs';
 
 /**
  * @typedef {{ kind: 'LIBTORCH' | 'pip' | 'debian', version: string, include: string, lib: string, from: string }} Libtorch
- * @typedef {{ kind: Libtorch['kind'], libtorch: Libtorch } | { kind: Libtorch['kind'], absent: string }} Probe what a look at one place found
+ * @typedef {({ kind: Libtorch['kind'], libtorch: Libtorch } | { kind: Libtorch['kind'], absent: string }) & { own?: true }} Probe what a look at one place
+ *   found; `own`: the place is set-up's own, for pip's torch
  * @typedef {{ engine: 'libtorch', libtorch: Libtorch, reasons: string[] }
- *   | { engine: 'debian', reasons: string[] }
+ *   | { engine: 'debian' | 'pip', reasons: string[] }
  *   | { engine: 'wasm', reasons: string[] }} Choice
- *   'debian': to be had, once apt has installed `libtorch-dev`
+ *   'debian': to be had, once apt has installed `libtorch-dev`; 'pip': once pip has brought torch into set-up's folder
  */
 
 /**
@@ -15,7 +16,7 @@ import { atLeast, OLDEST } from './version.mjs';
  * @param {{ platform: string, probes: Probe[], canInstall: boolean, failed: Record<string, string> }} facts
  *   `probes` in order of preference; `canInstall`: apt can bring Debian's libtorch and a compiler if need be;
  *   `failed`: by the version and place of a libtorch, why an addon for it wasn't to be had last time
- * @param {'auto' | 'debian' | 'wasm'} wanted
+ * @param {'auto' | 'debian' | 'pip' | 'wasm'} wanted
  * @returns {Choice}
  */
 export function chooseEngine({ platform, probes, canInstall, failed }, wanted) {
@@ -23,11 +24,13 @@ export function chooseEngine({ platform, probes, canInstall, failed }, wanted) {
   if (platform !== 'linux') return { engine: 'wasm', reasons: [`the addon is made for Linux; this is ${platform}`] };
   const reasons = [];
   for (const probe of probes) {
-    if (wanted === 'debian' && probe.kind !== 'debian') continue;
+    if ((wanted === 'debian' && probe.kind !== 'debian') || (wanted === 'pip' && !probe.own)) continue;
     const reason = whyNot(probe, failed);
     if (!reason) return { engine: 'libtorch', libtorch: probe.libtorch, reasons };
     reasons.push(reason);
   }
+  // One that is there but not whole is brought again.
+  if (wanted === 'pip') return { engine: probes.some((probe) => probe.own && 'libtorch' in probe) ? 'wasm' : 'pip', reasons };
   const installed = probes.some((probe) => probe.kind === 'debian' && 'libtorch' in probe);
   return { engine: canInstall && !installed ? 'debian' : 'wasm', reasons };
 }

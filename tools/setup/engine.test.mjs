@@ -33,6 +33,13 @@ describe('the engine', () => {
     expect(chooseEngine(withProbes(found('LIBTORCH'), absent('debian')), 'debian')).toEqual({ engine: 'wasm', reasons: ['no debian'] });
   });
 
+  it("is set-up's own torch of pip's, or that to come, where pip was asked for", () => {
+    const own = { ...found('pip', '2.9.0'), own: true };
+    expect(chooseEngine(withProbes(found('LIBTORCH'), own, found('pip')), 'pip')).toMatchObject({ engine: 'libtorch', libtorch: { version: '2.9.0' }, reasons: [] });
+    expect(chooseEngine(withProbes(found('LIBTORCH'), found('pip'), found('debian')), 'pip')).toEqual({ engine: 'pip', reasons: [] });
+    expect(chooseEngine({ ...withProbes(own), failed: { [libtorchName(own.libtorch)]: 'it does not compile' } }, 'pip')).toEqual({ engine: 'wasm', reasons: ['it does not compile'] });
+  });
+
   it("is Debian's to come where apt can bring it", () => {
     expect(chooseEngine({ ...facts, canInstall: true }, 'auto')).toMatchObject({ engine: 'debian', reasons: ['no LIBTORCH', 'no pip', 'no debian'] });
   });

@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { installedPackages } from './apt.mjs';
 import { findProgram, namesIn, readText } from './files.mjs';
 import { isDebianLike, parseOsRelease } from './os-release.mjs';
+import { hasNvidiaGpu } from './pip.mjs';
 import { findPipTorch, probeLibtorch } from './probe.mjs';
 
 const COMPILERS = ['g++', 'clang++', 'c++'];
@@ -9,20 +11,22 @@ const COMPILERS = ['g++', 'clang++', 'c++'];
 /**
  * What this machine has, as far as the engine is concerned. Looking changes nothing.
  * @typedef {{
- *   platform: string, debianLike: boolean, installed: Set<string>, compiler: string | null, probes: import('./engine.mjs').Probe[]
+ *   platform: string, debianLike: boolean, installed: Set<string>, compiler: string | null, probes: import('./engine.mjs').Probe[], gpu: boolean
  * }} Machine
  *   `installed`: Debian packages; `compiler`: the path of a C++ compiler, `$CXX` first
  * @param {Record<string, string | undefined>} env
+ * @param {import('./checkout.mjs').Layout} layout
  * @returns {Machine}
  */
-export function lookAround(env) {
+export function lookAround(env, layout) {
   const release = readText('/etc/os-release') ?? readText('/usr/lib/os-release') ?? '';
   return {
     platform: process.platform,
     debianLike: isDebianLike(parseOsRelease(release)) && findProgram('apt-get', env) !== null,
     installed: installedPackages(readText('/var/lib/dpkg/status') ?? ''),
     compiler: findCompiler(env),
-    probes: probeLibtorch({ env, pipTorch: findPipTorch(env) }),
+    probes: probeLibtorch({ env, ownTorch: join(layout.pip, 'torch'), pipTorch: findPipTorch(env) }),
+    gpu: hasNvidiaGpu(),
   };
 }
 

@@ -10,6 +10,9 @@ Run it as often as you like; what is done already costs nothing.
   --engine ENGINE    auto (default): $LIBTORCH, pip's torch, then
                      Debian's libtorch-dev, else wasm
                      debian: Debian's libtorch-dev alone
+                     pip: torch 2.x from pip in .setup/pip, which
+                     auto then takes too until that folder is
+                     removed; with CUDA where a GPU is
                      wasm: no libtorch; removes a compiled addon
   --force            do every stage again
   --check            print what is found as JSON, change nothing
@@ -21,11 +24,11 @@ Exit codes: 0 ready, 1 a stage failed, 2 the call was wrong,
 130 interrupted. What the tools printed is in .setup/log.
 `;
 
-const ENGINES = ['auto', 'debian', 'wasm'];
+const ENGINES = ['auto', 'debian', 'pip', 'wasm'];
 const SWITCHES = { '--with-reference': 'withReference', '--force': 'force', '--check': 'check', '--verbose': 'verbose', '--help': 'help', '-h': 'help' };
 
 /**
- * @typedef {{ withReference: boolean, engine: 'auto' | 'debian' | 'wasm', force: boolean, check: boolean, verbose: boolean, help: boolean }} Options
+ * @typedef {{ withReference: boolean, engine: 'auto' | 'debian' | 'pip' | 'wasm', force: boolean, check: boolean, verbose: boolean, help: boolean }} Options
  */
 
 /**

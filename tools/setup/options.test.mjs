@@ -19,6 +19,7 @@ describe('options', () => {
     [['--with-reference', '--verbose'], { withReference: true, verbose: true }],
     [['--engine', 'wasm'], { engine: 'wasm' }],
     [['--engine=debian', '--force'], { engine: 'debian', force: true }],
+    [['--engine', 'pip'], { engine: 'pip' }],
     [['-h'], { help: true }],
     [['--check'], { check: true }],
   ])('%j are read', (args, expected) => {

@@ -20,6 +20,8 @@ describe('the next step', () => {
     ["the addon without it, where it can't be installed", { machine: { ...ready, installed: new Set(['libtorch-dev']) }, canInstall: false }, { do: 'addon', libtorch: found('debian').libtorch, reasons: ['no pip'] }],
     ["wasm where apt doesn't know libtorch", { unavailable: ['libtorch-dev'] }, { do: 'wasm', missing: [...ALL, 'g++'], reasons: ['no pip', 'no debian'] }],
     ['the reference for wasm too', { engine: 'wasm', reference: true }, { do: 'install', packages: ['python3-torch', 'python3-torchvision', 'chromium', 'prometheus', 'openssh-server', 'slurm-wlm', 'munge', 'iproute2'] }],
+    ["pip's torch, where it was asked for", { machine: ready, engine: 'pip' }, { do: 'pip' }],
+    ['a compiler before it', { engine: 'pip' }, { do: 'install', packages: ['g++'] }],
     ['nothing else for wasm', { engine: 'wasm' }, { do: 'wasm', missing: [], reasons: ['wasm was asked for'] }],
     ['after a failure: the next libtorch', { machine: { ...ready, probes: [found('pip'), found('debian')] }, failed: { '2.7.1 pip': 'broken' } }, { do: 'addon', libtorch: found('debian').libtorch, reasons: ['broken'] }],
     ['after the last failure: wasm', { machine: ready, failed: { '2.7.1 debian': 'broken' } }, { do: 'wasm', missing: [], reasons: ['no pip', 'broken'] }],

@@ -11,12 +11,17 @@ print(s.submodule_search_locations[0] if s and s.origin and s.submodule_search_l
 
 /**
  * Looks for libtorch in the places where it can be, in order of preference.
- * @param {{ env: Record<string, string | undefined>, pipTorch: string | null, systemRoot?: string }} options `pipTorch`: the folder of
- *   the torch that python3 would import; `systemRoot`: the folder that holds `usr`
+ * @param {{ env: Record<string, string | undefined>, ownTorch?: string, pipTorch: string | null, systemRoot?: string }} options `ownTorch`: the
+ *   folder of the torch that set-up brings from pip, looked at where it is; `pipTorch`: of the torch that python3 would import;
+ *   `systemRoot`: the folder that holds `usr`
  * @returns {import('./engine.mjs').Probe[]}
  */
-export function probeLibtorch({ env, pipTorch, systemRoot = '/' }) {
-  return [probeVariable(env.LIBTORCH), probePip(pipTorch, systemRoot), probeDebian(systemRoot)];
+export function probeLibtorch({ env, ownTorch, pipTorch, systemRoot = '/' }) {
+  return [probeVariable(env.LIBTORCH), ...(ownTorch && existsSync(ownTorch) ? [probeOwn(ownTorch)] : []), probePip(pipTorch, systemRoot), probeDebian(systemRoot)];
+}
+
+function probeOwn(folder) {
+  return { ...probeFolder('pip', `pip's torch (${folder})`, join(folder, 'include'), join(folder, 'lib')), own: true };
 }
 
 function probeVariable(folder) {

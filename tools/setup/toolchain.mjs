@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileCommand, linkCommand } from './compile.mjs';
@@ -13,16 +14,35 @@ import { atLeast, standardFor } from './version.mjs';
  * @returns {import('./compile.mjs').Toolchain}
  */
 export function readToolchain(libtorch, compiler, modules) {
-  const { include, lib, version } = libtorch;
+  const { include, version } = libtorch;
   return {
     compiler,
     standard: standardFor(version, readText(join(include, 'ATen', 'ATen.h')) ?? ''),
     libtorch,
     gloo: existsSync(join(include, 'gloo', 'context.h')),
-    cuda: existsSync(join(lib, 'libtorch_cuda.so')),
+    cuda: hasCuda(libtorch),
     oldStrings: hasOldStrings(libtorch),
     modules,
   };
+}
+
+/**
+ * Whether CUDA's half of a libtorch is there with all libraries that it asks for. pip's torch on a machine without a GPU has it, but
+ * not those; its processor half then does without.
+ */
+export function hasCuda({ lib }) {
+  const library = join(lib, 'libtorch_cuda.so');
+  if (!existsSync(library)) return false;
+  const stamp = stampOf(library);
+  if (!looked.has(stamp)) looked.set(stamp, !/not found/.test(linkedLibraries(library)));
+  return looked.get(stamp);
+}
+
+const looked = new Map();
+
+function linkedLibraries(library) {
+  const { stdout, stderr } = spawnSync('ldd', [library], { encoding: 'utf8', timeout: 60_000 });
+  return `${stdout ?? ''}${stderr ?? ''}`;
 }
 
 /** libtorch's CMake file says with which strings it was compiled; without one, pip's had the old ones before 2.6. */

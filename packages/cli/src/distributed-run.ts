@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CoordinatorOptions, type CoordinatorOutcome, type CoordinatorSurroundings, DEFAULT_DETECTION_MS, type LocalWorkers, RunMetrics, type RunEvent, type RunPlace, type RunningCoordinator, type SshWorker, launchLocal, readEvents, readJoinToken, serveMetrics, startCoordinator } from '@chameleon/trainer';
 import { placeOfRun } from './commands/coordinator.js';
-import { exchangeOf, readMetrics } from './distributed-settings.js';
+import { readMetrics } from './distributed-settings.js';
 import type { Engine } from './engine.js';
 import { interruption } from './interruption.js';
 import { print, printJson, remark, runNarrator } from './output.js';
@@ -55,7 +55,7 @@ export interface WorkersOfThisMachine {
 /** Trains one run with workers of this machine, which are started anew when they die, and ends them. */
 export async function runWithWorkers(place: RunPlace, { count, threads, engine, metrics, verbose, observe, signal, onMetrics, onListening, listen = { address: '127.0.0.1:0', token: randomBytes(32).toString('hex') } }: WorkersOfThisMachine): Promise<CoordinatorOutcome> {
   const { token } = listen;
-  const running = await startMeasuredCoordinator(place, { listen: listen.address, security: { token, tls: null }, minWorkers: 1, maxWorkers: count, joinWindowMs: START_WINDOW_MS, detectionMs: DEFAULT_DETECTION_MS, maxFailures: 2 * RESTARTS_A_WORKER, balance: false, exchange: exchangeOf(engine.backend) }, { backend: engine.description, observe, signal }, metrics);
+  const running = await startMeasuredCoordinator(place, { listen: listen.address, security: { token, tls: null }, minWorkers: 1, maxWorkers: count, joinWindowMs: START_WINDOW_MS, detectionMs: DEFAULT_DETECTION_MS, maxFailures: 2 * RESTARTS_A_WORKER, balance: false, exchange: engine.exchange }, { backend: engine.description, observe, signal }, metrics);
   if (running.metricsUrl) onMetrics?.(running.metricsUrl);
   let workers: LocalWorkers | null = null;
   try {

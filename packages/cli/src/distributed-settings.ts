@@ -1,6 +1,7 @@
 import { DEFAULT_DETECTION_MS, EXCHANGES, type ExchangeKind, type Security, readJoinToken } from '@chameleon/trainer';
 import { InvalidArgumentError, type Command } from 'commander';
 import { type Given, integer } from './settings.js';
+import type { Engine } from './engine.js';
 
 /** Flags that coordinators, workers and those who ask a coordinator share. */
 
@@ -57,13 +58,10 @@ export function withGroup(command: Command): Command {
     .option('--exchange <kind>', 'how gradients are added up: gloo needs libtorch on all machines, grpc nothing; auto: gloo where this machine computes with libtorch', exchangeKind, 'auto');
 }
 
-/** How gradients are added up where nobody says it. */
-export const exchangeOf = (backend: string): ExchangeKind => (backend === 'libtorch' ? 'gloo' : 'grpc');
-
-/** @param backend what computes here, and so most likely on all machines */
-export const readGroup = (given: Given, backend: string) => ({
+/** @param engine what computes here, and so most likely on all machines: it knows how gradients are added up where nobody says it */
+export const readGroup = (given: Given, engine: Pick<Engine, 'exchange'>) => ({
   detectionMs: (given['detectionTime'] as number) * 1000,
   maxFailures: given['maxFailures'] as number,
   balance: given['balance'] === true,
-  exchange: given['exchange'] === 'auto' ? exchangeOf(backend) : (given['exchange'] as ExchangeKind),
+  exchange: given['exchange'] === 'auto' ? engine.exchange : (given['exchange'] as ExchangeKind),
 });

@@ -7,6 +7,8 @@ export interface Engine {
   backend: BackendName;
   /** For a person: "libtorch 1.13.0, 2 threads". */
   description: string;
+  /** How processes add up their gradients: not every libtorch can do it. */
+  exchange: 'gloo' | 'grpc';
 }
 
 /** A package of TensorFlow's, which may be absent: its name is hidden from the compiler. */
@@ -33,10 +35,10 @@ export function backendCandidates(): BackendCandidate[] {
 /** Chooses the backend and sets its threads. @throws UserError when it can't be had */
 export async function startEngine(wanted: BackendName | 'auto', threads = availableParallelism()): Promise<Engine> {
   const { name } = await chooseBackend(wanted, backendCandidates());
-  if (name !== 'libtorch') return { backend: name, description: name };
-  const { libtorchVersion, setThreads } = await import('@chameleon/tfjs-libtorch');
+  if (name !== 'libtorch') return { backend: name, description: name, exchange: 'grpc' };
+  const { canSumOverProcesses, libtorchVersion, setThreads } = await import('@chameleon/tfjs-libtorch');
   setThreads(threads);
-  return { backend: name, description: `libtorch ${libtorchVersion()}, ${threads} ${threads === 1 ? 'thread' : 'threads'}` };
+  return { backend: name, description: `libtorch ${libtorchVersion()}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, exchange: canSumOverProcesses() ? 'gloo' : 'grpc' };
 }
 
 /** bfloat16 where the backend holds it and the processor multiplies it; a precision asked for is checked. */

@@ -146,6 +146,11 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exports.Set("prepareConvolution", Napi::Function::New(env, prepare_convolution));
     exports.Set("runConvolution", Napi::Function::New(env, run_convolution));
   }
+#if defined(USE_C10D_GLOO)
+  exports.Set("collectives", true);
+#else
+  exports.Set("collectives", false);
+#endif
   exports.Set("openGroup", Napi::Function::New(env, open_group));
   exports.Set("sumOverRanks", Napi::Function::New(env, sum_over_ranks));
   exports.Set("beginSum", Napi::Function::New(env, begin_sum));

@@ -452,7 +452,7 @@ namespace chameleon {
 
 namespace {
 Napi::Value refuse(const Napi::CallbackInfo& info) {
-  throw Napi::Error::New(info.Env(), "the addon was compiled without Gloo's headers (Debian: libgloo-dev), so processes can't sum their gradients by it. Install them and run the set-up again");
+  throw Napi::Error::New(info.Env(), "the addon was compiled without Gloo's headers (Debian's libtorch has them in libgloo-dev, pip's torch has none), so processes can't sum their gradients by it. Use the exchange grpc");
 }
 }  // namespace
 

@@ -44,6 +44,8 @@ export interface Addon {
   prepareConvolution?(this: void, filter: Handle, bias: Handle, strides: number, padding: number, bfloat16: boolean): Handle;
   /** NCHW; writes into `add` where it isn't null. */
   runConvolution?(this: void, prepared: Handle, x: Handle, add: Handle | null, relu: boolean): Handle;
+  /** Whether the addon was compiled with Gloo's headers: if not, openGroup throws. */
+  readonly collectives: boolean;
   /** addon/collectives.h says what each of these does. */
   openGroup(options: GroupOptions, onDone: (job: number, error: string | null, result: Float64Array | Uint8Array | undefined) => void): NativeGroup;
   sumOverRanks(group: NativeGroup, job: number, flat: Handle): void;
@@ -67,9 +69,9 @@ export const CHANNELS_LAST = 2;
 
 let loaded: Addon | undefined;
 
-/** The addon, loaded at its first use: importing the package never fails. Throws what the dynamic linker says. */
+/** The addon, loaded at its first use: importing the package never fails. CHAMELEON_ADDON names another than set-up's. Throws what the dynamic linker says. */
 export function addon(): Addon {
-  loaded ??= createRequire(import.meta.url)(fileURLToPath(new URL('../build/tfjs_libtorch.node', import.meta.url))) as Addon;
+  loaded ??= createRequire(import.meta.url)(process.env['CHAMELEON_ADDON'] ?? fileURLToPath(new URL('../build/tfjs_libtorch.node', import.meta.url))) as Addon;
   return loaded;
 }
 

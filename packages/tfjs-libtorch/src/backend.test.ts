@@ -18,7 +18,8 @@ describe('what went wrong', () => {
   it("is told with the kernel, the shapes and ATen's own words", () => {
     tf.tidy(() => {
       const a = tf.zeros([2, 3]), b = tf.zeros([4, 5]);
-      expect(() => kernel('BatchMatMul', { a, b }, { transposeA: false, transposeB: false })).toThrow('BatchMatMul(a [2, 3], b [4, 5]): mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)');
+      // libtorch 1.13 and 2.x have other words for it.
+      expect(() => kernel('BatchMatMul', { a, b }, { transposeA: false, transposeB: false })).toThrow(/^BatchMatMul\(a \[2, 3\], b \[4, 5\]\): (mat1 and mat2 shapes cannot be multiplied \(2x3 and 4x5\)|mm: )/);
       expect(() => kernel('Add', { a, b })).toThrow('Add(a [2, 3], b [4, 5]): The size of tensor a (3) must match the size of tensor b (5)');
       expect(() => tf.gather(a, tf.tensor1d([9], 'int32'))).toThrow(/GatherV2\(x \[2, 3\], indices \[1\]\): .*out of range/);
     });

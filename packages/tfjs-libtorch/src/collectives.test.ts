@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
+import { addon } from './addon.js';
 
 // Worker threads run plain JavaScript: they load what `npm run build` made.
 const built = new URL('../dist/index.js', import.meta.url).href;
@@ -39,7 +40,7 @@ const freePort = () => new Promise<number>((resolve) => {
   });
 });
 
-it('sums between threads, in the middle of a pass and in buckets, and a thread may end with a sum under way', async () => {
+it.skipIf(!addon().collectives)('sums between threads, in the middle of a pass and in buckets, and a thread may end with a sum under way', async () => {
   const port = await freePort();
   const workers = [0, 1].map((rank) => new Worker(source, { eval: true, execArgv: [], workerData: { built, core, rank, port } }));
   const answers = await Promise.all(workers.map(async (worker) => (await once(worker, 'message'))[0] as { statistics: number[]; inPlace: number[] }));

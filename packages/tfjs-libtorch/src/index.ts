@@ -46,6 +46,9 @@ export { Bucket, type GroupOptions, type Place, ProcessGroup } from './collectiv
 /** The version of libtorch that the addon is linked with. Throws where the addon was not built or can't be loaded. */
 export const libtorchVersion = (): string => addon().version;
 
+/** Whether processes can sum their tensors by this libtorch (c10d over Gloo). pip's torch has no headers for it. */
+export const canSumOverProcesses = (): boolean => addon().collectives;
+
 /** How many threads an operator may use. */
 export const setThreads = (count: number): void => addon().setThreads(count);
 

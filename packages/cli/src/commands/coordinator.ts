@@ -41,7 +41,7 @@ async function coordinate(given: Given): Promise<void> {
     minWorkers: given['minWorkers'] as number,
     maxWorkers: given['maxWorkers'] as number,
     ...(given['joinWindow'] ? { joinWindowMs: (given['joinWindow'] as number) * 1000 } : {}),
-    ...readGroup(given, engine.backend),
+    ...readGroup(given, engine),
   }, { backend: engine.description, observe: narrate, signal: stop.signal }, readMetrics(given));
   try {
     if (running.metricsUrl && !json) print(`Metrics ${running.metricsUrl}`);

@@ -69,7 +69,7 @@ async function launchSsh(given: Given): Promise<void> {
   const { place, epochs, engine } = await placeOfRun(given);
   const security = await readSecurity(given);
   const token = security.token ?? randomBytes(32).toString('hex');
-  const running = await startMeasuredCoordinator(place, { listen: given['listen'] as string, security: { ...security, token }, minWorkers: given['minWorkers'] as number, maxWorkers: workers.length, ...readGroup(given, engine.backend) }, { backend: engine.description, observe: runNarrator(epochs), signal: stop.signal }, readMetrics(given));
+  const running = await startMeasuredCoordinator(place, { listen: given['listen'] as string, security: { ...security, token }, minWorkers: given['minWorkers'] as number, maxWorkers: workers.length, ...readGroup(given, engine) }, { backend: engine.description, observe: runNarrator(epochs), signal: stop.signal }, readMetrics(given));
   let started: LocalWorkers | null = null;
   try {
     started = startSshWorkers(workers, token);

@@ -28,7 +28,7 @@ describe('the libtorch backend', () => {
 
   it('has no kernel that the suite leaves out', () => {
     // These two are libtorch's alone, whose handles mean nothing to another backend: prepared-convolution.test.ts has them.
-    const ownTests = ['PrepareConvolution', 'PreparedConvolution'];
+    const ownTests = ['PrepareConvolution', 'PreparedConvolution'].filter((name) => names().includes(name));
     expect(names().filter((name) => !called.has(name))).toEqual(ownTests);
   });
 
