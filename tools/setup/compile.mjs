@@ -52,5 +52,6 @@ export function linkCommand({ compiler, libtorch, cuda }, objects, addon) {
   const place = libtorch.kind === 'debian' ? [] : [`-L${libtorch.lib}`, `-Wl,-rpath,${libtorch.lib}`];
   // Not libtorch.so: it is empty, and asks for CUDA's half wherever that was built.
   const libraries = ['-ltorch_cpu', '-lc10', ...(cuda ? ['-ltorch_cuda', '-lc10_cuda'] : [])];
-  return [compiler, '-shared', ...objects, '-o', addon, ...place, '-Wl,--no-as-needed', ...libraries];
+  // All names are looked up when the addon is loaded: one that another libtorch lacks is then an error, and not the end of the process at its first call.
+  return [compiler, '-shared', ...objects, '-o', addon, ...place, '-Wl,-z,now', '-Wl,--no-as-needed', ...libraries];
 }

@@ -1,8 +1,12 @@
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { compileCommand, linkCommand } from './compile.mjs';
+import { findCompiler } from './machine.mjs';
 import { temporaryFolder, writeTree } from './testing.mjs';
 import { readToolchain } from './toolchain.mjs';
+
+const compiler = findCompiler(process.env);
 
 const toolchain = (libtorch, more = {}) => ({ compiler: 'g++', standard: 17, gloo: false, cuda: false, oldStrings: false, modules: '/m', libtorch: { version: '2.7.1', include: '/opt/torch/include', lib: '/opt/torch/lib', from: '', ...libtorch }, ...more });
 
@@ -19,6 +23,18 @@ describe('the commands', () => {
     const pip = toolchain({ kind: 'pip' }, { cuda: true, oldStrings: true, gloo: true, standard: 20 });
     expect(compileCommand(pip, 'a.cc', 'a.o')).toEqual(expect.arrayContaining(['-std=c++20', '-D_GLIBCXX_USE_CXX11_ABI=0', '-DUSE_C10D_GLOO', '/opt/torch/include']));
     expect(linkCommand(pip, ['a.o'], 'x.node')).toEqual(expect.arrayContaining(['-Wl,-rpath,/opt/torch/lib', '-ltorch_cuda']));
+  });
+});
+
+describe.skipIf(!compiler)('a library that lacks a name (where there is a C++ compiler)', () => {
+  it('is found out when the addon is loaded, and not at the first call', () => {
+    const home = temporaryFolder(), lib = join(home, 'lib');
+    writeTree(home, { 'a.cc': 'extern int elsewhere();\nextern "C" int never_called() { return elsewhere(); }\n', 'lib/empty.cc': '' });
+    for (const name of ['torch_cpu', 'c10']) execFileSync(compiler, ['-shared', '-fPIC', join(lib, 'empty.cc'), '-o', join(lib, `lib${name}.so`)]);
+    execFileSync(compiler, ['-fPIC', '-c', join(home, 'a.cc'), '-o', join(home, 'a.o')]);
+    const [program, ...args] = linkCommand(toolchain({ kind: 'pip', lib }, { compiler }), [join(home, 'a.o')], join(home, 'x.node'));
+    execFileSync(program, args);
+    expect(() => execFileSync(process.execPath, ['-e', 'require(process.argv[1])', join(home, 'x.node')], { stdio: 'pipe' })).toThrow(/undefined symbol: .*elsewhere/);
   });
 });
 

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { type BackendCandidate, type BackendName, type Precision, UserError, chooseBackend, supportsPrecision } from '@chameleon/core';
 
@@ -30,6 +30,14 @@ export function backendCandidates(): BackendCandidate[] {
     { name: 'wasm', load: async () => void (await import('@tensorflow/tfjs-backend-wasm')), remedy: 'Run `npm ci`.' },
     { name: 'cpu', load: async () => void (await import('@tensorflow/tfjs-backend-cpu')), remedy: 'Run `npm ci`.' },
   ];
+}
+
+/** What of a libtorch that loads a person should know: which one, where, on what it computes; and what would be faster. */
+export async function describeLibtorch(): Promise<{ version: string; path: string | null; cuda: boolean; advice: string | null }> {
+  const { hasCuda, libtorchPath, libtorchVersion } = await import('@chameleon/tfjs-libtorch');
+  const cuda = hasCuda(), gpu = existsSync('/proc/driver/nvidia/version');
+  const advice = gpu && !cuda ? 'An NVIDIA GPU is here, but this libtorch computes on the processor: `node tools/setup.mjs --engine pip` brings one with CUDA.' : null;
+  return { version: libtorchVersion(), path: libtorchPath(), cuda, advice };
 }
 
 /** Chooses the backend and sets its threads. @throws UserError when it can't be had */

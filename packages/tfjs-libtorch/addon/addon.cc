@@ -35,7 +35,10 @@ Napi::Value call(const Napi::CallbackInfo& info) {
     stack.reserve(parameters.size());
     for (size_t i = 0; i < parameters.size(); i++) {
       const Napi::Value value = i < args.Length() ? args.Get(static_cast<uint32_t>(i)) : env.Undefined();
-      if (value.IsUndefined() && parameters[i].default_value())
+      // Operators that make tensors name their device; nobody else is asked where to compute.
+      if (here.device != at::kCPU && parameters[i].name() == "device" && (value.IsUndefined() || value.IsNull()))
+        stack.push_back(here.device);
+      else if (value.IsUndefined() && parameters[i].default_value())
         stack.push_back(*parameters[i].default_value());
       else
         stack.push_back(to_ivalue(here, value, parameters[i].type()));
@@ -69,7 +72,8 @@ Napi::Value from_data(const Napi::CallbackInfo& info) {
     auto tensor = at::empty(to_integers(info[1]), type_of(array));
     TORCH_CHECK(tensor.nbytes() == array.ByteLength(), "a tensor of shape ", tensor.sizes(), " was given ", array.ElementLength(), " values");
     if (array.ByteLength() > 0) std::memcpy(tensor.data_ptr(), static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength());
-    return Napi::Number::New(info.Env(), environment(info.Env()).tensors.put(tensor));
+    auto& here = environment(info.Env());
+    return Napi::Number::New(info.Env(), here.tensors.put(here.device == at::kCPU ? tensor : tensor.to(here.device)));
   });
 }
 
@@ -122,6 +126,27 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
   return out;
 }
 
+/// useDevice("cpu" | "cuda"): where this thread's tensors are made from here on.
+Napi::Value use_device(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const at::Device device(info[0].As<Napi::String>().Utf8Value());
+    if (device.is_cuda()) {
+      TORCH_CHECK(at::hasCUDA(), "this libtorch ", TORCH_VERSION, " can't use a CUDA device: it was built without CUDA, or its driver or device is not there. `node tools/setup.mjs --engine pip` brings one that has CUDA; the device cpu always goes.");
+      // The first kernel tells whether this build knows the device at all.
+      try {
+        at::zeros({1}, at::device(device)).add_(1).item();
+      } catch (const c10::Error& error) {
+        TORCH_CHECK(false, "this libtorch ", TORCH_VERSION, " can't compute on the CUDA device here: ", error.what_without_backtrace(),
+                    ". A newer or older torch may know the device (`pip download torch==VERSION`, then LIBTORCH); the device cpu always goes.");
+      }
+    } else {
+      TORCH_CHECK(device.is_cpu(), "tensors are made on cpu or cuda, not on ", device.str());
+    }
+    environment(info.Env()).device = device;
+    return info.Env().Undefined();
+  });
+}
+
 Napi::Value set_threads(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     at::set_num_threads(info[0].As<Napi::Number>().Int32Value());
@@ -164,6 +189,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("memory", Napi::Function::New(env, memory));
   exports.Set("resetPeak", Napi::Function::New(env, [](const Napi::CallbackInfo&) { reset_peak(); }));
   exports.Set("emptyCache", Napi::Function::New(env, [](const Napi::CallbackInfo&) { empty_cache(); }));
+  exports.Set("useDevice", Napi::Function::New(env, use_device));
+  exports.Set("hasCuda", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value { return Napi::Boolean::New(info.Env(), at::hasCUDA()); }));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));
   exports.Set("version", Napi::String::New(env, TORCH_VERSION));
   return exports;

@@ -36,6 +36,8 @@ class SlotMap {
 };
 
 struct Environment {
+  /// Where tensors are made.
+  at::Device device{at::kCPU};
   SlotMap tensors;
   std::vector<c10::OperatorHandle> operators;
 };

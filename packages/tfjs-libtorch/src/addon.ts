@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -60,6 +61,10 @@ export interface Addon {
   memory(): AllocatorMemory;
   resetPeak(): void;
   emptyCache(): void;
+  /** Where this thread's tensors are made from here on. Throws where this libtorch has no such device. */
+  useDevice(name: string): void;
+  /** Whether this libtorch has CUDA and finds a device for it. */
+  hasCuda(): boolean;
   setThreads(count: number): void;
 }
 
@@ -69,10 +74,34 @@ export const CHANNELS_LAST = 2;
 
 let loaded: Addon | undefined;
 
-/** The addon, loaded at its first use: importing the package never fails. CHAMELEON_ADDON names another than set-up's. Throws what the dynamic linker says. */
+/** The addon, loaded at its first use: importing the package never fails. CHAMELEON_ADDON names another than set-up's. Throws what the dynamic linker says, and what mends it. */
 export function addon(): Addon {
-  loaded ??= createRequire(import.meta.url)(process.env['CHAMELEON_ADDON'] ?? fileURLToPath(new URL('../build/tfjs_libtorch.node', import.meta.url))) as Addon;
+  loaded ??= load(process.env['CHAMELEON_ADDON'] ?? fileURLToPath(new URL('../build/tfjs_libtorch.node', import.meta.url)));
   return loaded;
+}
+
+function load(path: string): Addon {
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (error) {
+    const said = (error instanceof Error ? error.message : String(error)).split('\n')[0];
+    const why = existsSync(path) ? `${path} can't be loaded (${said}): its libtorch is gone, or is another than it was compiled for` : `there is no ${path}: libtorch was not set up`;
+    throw new Error(`${why}. Run \`node tools/setup.mjs\`.`, { cause: error });
+  }
+}
+
+let device: 'cpu' | 'cuda' = 'cpu';
+
+/** Where this thread's tensors are made. */
+export const deviceInUse = (): 'cpu' | 'cuda' => device;
+
+/**
+ * Makes this thread's tensors there from here on: call it before `tf.setBackend('libtorch')`. Throws where this libtorch has no such device,
+ * or was not built for it, with what mends it.
+ */
+export function useDevice(name: 'cpu' | 'cuda'): void {
+  addon().useDevice(name);
+  device = name;
 }
 
 const operators = new Map<string, number>();

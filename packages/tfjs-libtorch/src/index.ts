@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { registerBackend } from '@tensorflow/tfjs-core';
 import { addon } from './addon.js';
 import { LibtorchBackend } from './backend.js';
@@ -40,7 +41,7 @@ registerBackend(BACKEND_NAME, () => {
 });
 
 export { LibtorchBackend } from './backend.js';
-export type { AllocatorMemory } from './addon.js';
+export { type AllocatorMemory, useDevice } from './addon.js';
 export { Bucket, type GroupOptions, type Place, ProcessGroup } from './collectives.js';
 
 /** The version of libtorch that the addon is linked with. Throws where the addon was not built or can't be loaded. */
@@ -48,6 +49,16 @@ export const libtorchVersion = (): string => addon().version;
 
 /** Whether processes can sum their tensors by this libtorch (c10d over Gloo). pip's torch has no headers for it. */
 export const canSumOverProcesses = (): boolean => addon().collectives;
+
+/** Whether this libtorch has CUDA and finds a device for it. */
+export const hasCuda = (): boolean => addon().hasCuda();
+
+/** The libtorch that this process has loaded, "/usr/lib/x86_64-linux-gnu/libtorch_cpu.so.1.13"; null where the system doesn't tell. */
+export function libtorchPath(): string | null {
+  addon();
+  const maps = existsSync('/proc/self/maps') ? readFileSync('/proc/self/maps', 'utf8') : '';
+  return /\/\S*\/libtorch_cpu\.so\S*/.exec(maps)?.[0] ?? null;
+}
 
 /** How many threads an operator may use. */
 export const setThreads = (count: number): void => addon().setThreads(count);

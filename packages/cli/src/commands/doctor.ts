@@ -1,7 +1,7 @@
 import { examineBackends } from '@chameleon/core';
 import { VERSION, describeMachine, listWeights } from '@chameleon/trainer';
 import type { Command } from 'commander';
-import { backendCandidates } from '../engine.js';
+import { backendCandidates, describeLibtorch } from '../engine.js';
 import { colorsOf, print, printJson } from '../output.js';
 import type { Given } from '../settings.js';
 
@@ -13,7 +13,7 @@ export function addDoctor(program: Command): void {
     .addHelpText('after', '\nExample:\n  chameleon doctor')
     .action(async (given: Given) => {
       const backends = await examineBackends(backendCandidates());
-      const findings = { chameleon: VERSION, node: process.versions.node, machine: describeMachine(), backends, weights: await listWeights() };
+      const findings = { chameleon: VERSION, node: process.versions.node, machine: describeMachine(), backends, libtorch: backends.some(({ name, available }) => name === 'libtorch' && available) ? await describeLibtorch() : null, weights: await listWeights() };
       if (given['json'] === true) return printJson(findings);
       print(`Chameleon ${VERSION}, Node ${process.versions.node}`);
       print(Object.entries(findings.machine).map(([name, value]) => `${name}: ${value}`).join(', '));
@@ -22,6 +22,11 @@ export function addDoctor(program: Command): void {
       print('');
       for (const { name, available, reason, remedy } of backends) {
         print(`${available ? green('yes') : red('no ')}  ${name.padEnd(11)}${available ? (name === best?.name ? 'is used' : 'is there') : `${reason}\n                ${remedy}`}`);
+      }
+      if (findings.libtorch) {
+        const { version, path, cuda, advice } = findings.libtorch;
+        print(`\nlibtorch ${version}${path === null ? '' : `, ${path}`}, ${cuda ? 'with CUDA' : 'on the processor'}`);
+        if (advice !== null) print(advice);
       }
       const pulled = findings.weights.filter((row) => row.state !== 'to be pulled').map((row) => row.name);
       print(`\nWeights at hand: ${pulled.join(', ') || 'none'}; \`chameleon weights list\` shows the rest.`);

@@ -1,3 +1,4 @@
+import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Handle } from '../addon.js';
 import { type Inputs, type KernelScope, defineKernel, nchw, nhwc } from '../kernel.js';
 
@@ -7,6 +8,19 @@ function composed(scope: KernelScope, { x, scale, offset, mean, variance }: Inpu
   const y = scope.aten('aten::mul.Tensor', scope.aten('aten::sub.Tensor', scope.handle(x!), scope.handle(mean!)), inverse);
   const scaled = scale ? scope.aten('aten::mul.Tensor', y, scope.handle(scale)) : y;
   return offset ? scope.aten('aten::add.Tensor', scaled, scope.handle(offset)) : scaled;
+}
+
+/** ATen walks over parameters by the channels that x has, and divides by how many values each has: it must not be told otherwise. */
+function checkChannels(x: TensorInfo, parameters: Record<string, TensorInfo | undefined>): void {
+  const channels = x.shape[x.shape.length - 1]!;
+  if (![2, 4].includes(x.shape.length) || x.shape.includes(0)) throw new Error(`x has the shape [${x.shape.join(', ')}]; it is to be [batch, channels] or [batch, height, width, channels], and not empty`);
+  for (const [name, t] of Object.entries(parameters)) {
+    if (t && (t.shape.length !== 1 || t.shape[0] !== channels || t.dtype !== 'float32')) throw new Error(`${name} is ${t.dtype} [${t.shape.join(', ')}]; for ${channels} channels it is to be float32 [${channels}]`);
+  }
+}
+
+function checkAlike(x: TensorInfo, dy: TensorInfo): void {
+  if (dy.shape.join() !== x.shape.join()) throw new Error(`the gradient is of shape [${dy.shape.join(', ')}], but x of [${x.shape.join(', ')}]`);
 }
 
 interface BatchNormAttrs { training: boolean; momentum: number; epsilon: number }
@@ -23,6 +37,7 @@ export function registerBatchNorm(): void {
   /** → y, the batch's mean, its 1/deviation, and the running statistics after it (the inputs stay as they were). */
   defineKernel<BatchNormAttrs>('BatchNorm', (scope, { x, scale, shift, mean, variance }, { training, momentum, epsilon }) => {
     const rank = x!.shape.length, channels = x!.shape[rank - 1]!;
+    checkChannels(x!, { scale, shift, mean, variance });
     const input = channelsFirst(scope, scope.handle(x!), rank);
     const runningMean = training ? scope.aten('aten::clone', scope.handle(mean!)) : scope.handle(mean!);
     const runningVariance = training ? scope.aten('aten::clone', scope.handle(variance!)) : scope.handle(variance!);
@@ -34,6 +49,7 @@ export function registerBatchNorm(): void {
 
   /** → mean and biased variance of each channel, in float32; of `mean` and `variance` only the type counts. */
   defineKernel('BatchNormMoments', (scope, { x, mean, variance }) => {
+    checkChannels(x!, { mean, variance });
     const statistics = [mean!, variance!].map((t) => scope.aten('aten::clone', scope.handle(t)));
     const [own, biased] = scope.atenAll('aten::batch_norm_update_stats', channelsFirst(scope, scope.handle(x!), x!.shape.length), ...statistics, 0) as [number, number];
     return [scope.output(own), scope.output(biased)];
@@ -42,6 +58,8 @@ export function registerBatchNorm(): void {
   /** → the gradients that were asked for, in the order input, scale, shift. */
   defineKernel<BatchNormBackwardAttrs>('BatchNormBackward', (scope, { dy, x, scale, mean, variance, batchMean, inverseDeviation }, { training, epsilon, needsInput, needsParameters }) => {
     const rank = x!.shape.length, channels = x!.shape[rank - 1]!;
+    checkChannels(x!, { scale, mean, variance, batchMean, inverseDeviation });
+    checkAlike(x!, dy!);
     const saved = [batchMean, inverseDeviation].map((t) => (t ? scope.handle(t) : scope.aten('aten::empty.memory_format', [0])));
     const [dx, dScale, dShift] = scope.atenAll('aten::native_batch_norm_backward', channelsFirst(scope, scope.handle(dy!), rank), channelsFirst(scope, scope.handle(x!), rank),
       scope.handle(scale!), scope.handle(mean!), scope.handle(variance!), saved[0], saved[1], training, epsilon, [needsInput, needsParameters, needsParameters]);
@@ -54,6 +72,8 @@ export function registerBatchNorm(): void {
   defineKernel<{ varianceEpsilon: number }>('FusedBatchNorm', (scope, { x, scale, offset, mean, variance }, { varianceEpsilon }) => {
     const rank = x!.shape.length;
     if (mean!.shape.length > 1) return scope.output(composed(scope, { x: x!, mean: mean!, variance: variance!, ...(scale && { scale }), ...(offset && { offset }) }, varianceEpsilon), 'float32', x!.shape);
+    if (x!.shape.includes(0)) return scope.output(scope.aten('aten::clone', scope.handle(x!)), 'float32', x!.shape);
+    checkChannels(x!, { scale, offset, mean, variance });
     const optional = (t: typeof x) => (t ? scope.handle(t) : null);
     const [y] = scope.atenAll('aten::native_batch_norm', channelsFirst(scope, scope.handle(x!), rank), optional(scale), optional(offset), scope.handle(mean!), scope.handle(variance!), false, 0, varianceEpsilon);
     return scope.output(channelsLast(scope, y!, rank), 'float32', x!.shape);

@@ -1,4 +1,4 @@
-import { addon } from '../addon.js';
+import { addon, deviceInUse } from '../addon.js';
 import { defineKernel, nchw, nhwc } from '../kernel.js';
 
 /**
@@ -7,7 +7,7 @@ import { defineKernel, nchw, nhwc } from '../kernel.js';
  */
 export function registerPreparedConvolution(): void {
   const { prepareConvolution, runConvolution } = addon();
-  if (!prepareConvolution || !runConvolution) return;
+  if (!prepareConvolution || !runConvolution || deviceInUse() !== 'cpu') return;
 
   /** Filter [out, in, height, width] and bias [out] → a tensor that stands for the convolution; disposing it lets the convolution go. */
   defineKernel<{ strides: number; padding: number; precision: 'float32' | 'bfloat16' }>('PrepareConvolution', (scope, { filter, bias }, { strides, padding, precision }) =>

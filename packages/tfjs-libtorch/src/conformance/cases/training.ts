@@ -45,6 +45,9 @@ const batchNormCases = [[4, 3, 5, 6], [7, 3]].flatMap((shape): ConformanceCase[]
   const named = (what: string) => `[${shape.join(', ')}], ${what}`;
   return [
     conformanceCase('BatchNorm', named("the batch's statistics"), () => run('BatchNorm', { x: x(), ...parameters(channels) }, { ...OPTIONS, training: true }), { tolerance: TOLERANCE, reference: () => trainingReference(x()) }),
+    conformanceCase('BatchNormMoments', named('of each channel'), () => run('BatchNormMoments', { x: x(), mean: input([channels]), variance: input([channels]) }), {
+      tolerance: TOLERANCE, reference: () => { const { mean, variance } = statistics(x()); return [mean, variance]; },
+    }),
     conformanceCase('BatchNorm', named('running statistics'), () => run('BatchNorm', { x: x(), ...parameters(channels) }, { ...OPTIONS, training: false }), {
       tolerance: TOLERANCE,
       reference: () => { const { scale, shift, mean, variance } = parameters(channels); return tf.batchNorm(x(), mean, variance, shift, scale, OPTIONS.epsilon); },
