@@ -5,6 +5,8 @@ import { spawnSync } from 'node:child_process';
 /** What the long test runs, in order. A step fails when its command does; the others run all the same. */
 const steps = [
   { name: 'every test, in its long form', command: 'npx nx run-many --targets=lint,typecheck,test --parallel=1 --outputStyle=stream --skip-nx-cache' },
+  { name: 'the libtorch backend under the address sanitizer', command: 'node tools/conformance/sanitizer.mjs' },
+  { name: 'the libtorch backend on Node 24', command: 'node tools/conformance/other-node.mjs 24' },
 ];
 
 const results = steps.map(({ name, command }) => {
