@@ -161,7 +161,7 @@ function bringWasm({ missing, reasons }, { debianLike, platform, compiler, probe
   }
   const failed = compiler !== null && probes.some((probe) => 'libtorch' in probe && libtorchName(probe.libtorch) in state.failed);
   if (removeAddon(layout.addon)) report.say('addon … removed');
-  if (options.engine === 'auto' && platform === 'linux') {
+  if (['auto', 'tensorflow'].includes(options.engine) && platform === 'linux') {
     for (const line of reasons) report.note(`no libtorch … ${line}`);
     for (const line of wasmAdvice({ debianLike, missing, failed })) report.note(line);
   }

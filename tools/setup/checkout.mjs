@@ -17,6 +17,7 @@ export function layoutOf(root) {
     state: join(setup, 'state.json'),
     lock: join(setup, 'lock'),
     pip: join(setup, 'pip'),
+    tensorflow: join(setup, 'tensorflow'),
     addonSources: join(addonPackage, 'addon'),
     addonBuild: join(addonPackage, 'build'),
     addon: join(addonPackage, 'build', 'tfjs_libtorch.node'),

@@ -7,10 +7,12 @@ import { layoutOf } from './checkout.mjs';
 import { asSetupError, SetupError } from './errors.mjs';
 import { withLock } from './lock.mjs';
 import { bringPackages } from './npm-packages.mjs';
+import { lookAround } from './machine.mjs';
 import { HELP, parseOptions } from './options.mjs';
 import { createReport } from './report.mjs';
 import { createLog, createRunner } from './run.mjs';
 import { emptyState, readState, writeState } from './state.mjs';
+import { bringTensorflow } from './tensorflow.mjs';
 import { completeLine } from './summary.mjs';
 
 const LOCK_DEADLINE_MS = 30 * 60_000;
@@ -60,6 +62,10 @@ async function setUp({ options, layout, env, run, report }) {
   await bringPackages({ layout, run, report, force });
   const engine = await bringEngine({ options, layout, env, run, report, warn, save }, force ? emptyState() : before);
   save(engine.state);
+  if (options.engine === 'tensorflow') {
+    const { compiler, gpu } = lookAround(env, layout);
+    await bringTensorflow({ layout, env, compiler, gpu, run, report, force });
+  }
   const after = await bringBuild({ layout, run, report, force }, engine.state);
   save(after);
 

@@ -13,6 +13,8 @@ Run it as often as you like; what is done already costs nothing.
                      pip: torch 2.x from pip in .setup/pip, which
                      auto then takes too until that folder is
                      removed; with CUDA where a GPU is
+                     tensorflow: what auto brings, and TensorFlow's
+                     own engine from pip (--backend tensorflow)
                      wasm: no libtorch; removes a compiled addon
   --force            do every stage again
   --check            print what is found as JSON, change nothing
@@ -24,11 +26,11 @@ Exit codes: 0 ready, 1 a stage failed, 2 the call was wrong,
 130 interrupted. What the tools printed is in .setup/log.
 `;
 
-const ENGINES = ['auto', 'debian', 'pip', 'wasm'];
+const ENGINES = ['auto', 'debian', 'pip', 'tensorflow', 'wasm'];
 const SWITCHES = { '--with-reference': 'withReference', '--force': 'force', '--check': 'check', '--verbose': 'verbose', '--help': 'help', '-h': 'help' };
 
 /**
- * @typedef {{ withReference: boolean, engine: 'auto' | 'debian' | 'pip' | 'wasm', force: boolean, check: boolean, verbose: boolean, help: boolean }} Options
+ * @typedef {{ withReference: boolean, engine: 'auto' | 'debian' | 'pip' | 'tensorflow' | 'wasm', force: boolean, check: boolean, verbose: boolean, help: boolean }} Options
  */
 
 /**

@@ -20,6 +20,7 @@ describe('options', () => {
     [['--engine', 'wasm'], { engine: 'wasm' }],
     [['--engine=debian', '--force'], { engine: 'debian', force: true }],
     [['--engine', 'pip'], { engine: 'pip' }],
+    [['--engine', 'tensorflow'], { engine: 'tensorflow' }],
     [['-h'], { help: true }],
     [['--check'], { check: true }],
   ])('%j are read', (args, expected) => {

@@ -22,26 +22,33 @@ const COMPONENTS = {
  * @param {{ folder: string, gpu: boolean, env: Record<string, string | undefined>, run: import('./run.mjs').Run, report: import('./report.mjs').Report }} options
  */
 export async function bringTorch({ folder, gpu, env, run, report }) {
-  const python = findProgram('python3', env);
-  if (python === null) throw new SetupError('There is no python3 here, and so no pip.', 'Install python3 with pip, then run this again; or use --engine debian.');
+  const python = pythonOf(env);
   await report.stage(`pip's torch${gpu ? ' with CUDA, some gigabytes' : ''}`, async () => {
     const part = `${folder}.part`;
     rmSync(part, { recursive: true, force: true });
-    const install = (packages, more = []) => pip(run, [python, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-compile', '--only-binary=:all:', '--target', part, ...more, ...packages]);
-    await install([WANTED], gpu ? [] : ['--no-deps']);
+    await pipInstall(run, python, part, [WANTED], gpu ? [] : ['--no-deps']);
     const libraries = gpu ? [] : librariesToBring(await neededBy(run, join(part, 'torch', 'lib', 'libtorch_cpu.so')), requirementsIn(part));
-    if (libraries.length > 0) await install(libraries, ['--no-deps']);
+    if (libraries.length > 0) await pipInstall(run, python, part, libraries, ['--no-deps']);
     await loadOnce(run, python, join(part, 'torch', 'lib', 'libtorch_cpu.so'));
     rmSync(folder, { recursive: true, force: true });
     renameSync(part, folder);
   });
 }
 
-async function pip(run, command) {
+/** The python3 that has pip. */
+export function pythonOf(env) {
+  const python = findProgram('python3', env);
+  if (python === null) throw new SetupError('There is no python3 here, and so no pip.', 'Install python3 with pip, then run this again; or use --engine debian.');
+  return python;
+}
+
+/** Has pip put packages into a folder. Throws a SetupError with what it said. */
+export async function pipInstall(run, python, folder, packages, more = []) {
+  const command = [python, '-m', 'pip', 'install', '--disable-pip-version-check', '--no-compile', '--only-binary=:all:', '--target', folder, ...more, ...packages];
   const { code, output } = await run(command, { timeoutMs: TIMEOUT_MS });
   if (code === 0) return;
   const said = tailOf(output).find((line) => /error/i.test(line)) ?? 'see .setup/log';
-  throw new SetupError(`pip could not install ${command.at(-1)}: ${said.trim()}`, 'Mend what it names and run this again, or use --engine debian. All that it printed is in .setup/log.', 1, tailOf(output));
+  throw new SetupError(`pip could not install ${packages.join(' ')}: ${said.trim()}`, 'Mend what it names and run this again, or use --engine debian. All that it printed is in .setup/log.', 1, tailOf(output));
 }
 
 /** The shared libraries that a library asks for by name. */

@@ -157,7 +157,7 @@ describe('a set-up', () => {
   it.each([
     [['--help'], 0, 'stdout', 'Usage: node tools/setup.mjs'],
     [['--with-refrence'], 2, 'stderr', 'Did you mean --with-reference?'],
-    [['--engine', 'cuda'], 2, 'stderr', '--engine takes auto, debian, pip, wasm'],
+    [['--engine', 'cuda'], 2, 'stderr', '--engine takes auto, debian, pip, tensorflow, wasm'],
   ])('called with %j ends with %i', async (args, code, stream, text) => {
     const ended = await setUp(freshCheckout(), args);
     expect(ended.code).toBe(code);

@@ -25,7 +25,7 @@ export function backendCandidates(): BackendCandidate[] {
     {
       name: 'tensorflow',
       load: async () => void (await optionalPackage('@tensorflow/tfjs-node-gpu').catch(() => optionalPackage('@tensorflow/tfjs-node'))),
-      remedy: 'Install @tensorflow/tfjs-node-gpu where its binary can be fetched.',
+      remedy: 'Run `node tools/setup.mjs --engine tensorflow`.',
     },
     { name: 'wasm', load: async () => void (await import('@tensorflow/tfjs-backend-wasm')), remedy: 'Run `npm ci`.' },
     { name: 'cpu', load: async () => void (await import('@tensorflow/tfjs-backend-cpu')), remedy: 'Run `npm ci`.' },

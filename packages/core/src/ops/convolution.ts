@@ -1,4 +1,5 @@
 import { type Tensor, type Tensor4D, concat, matMul, pad, reshape, stridedSlice, tidy } from '@tensorflow/tfjs-core';
+import { border, bordered, needsBorder, withoutBorder } from './border.js';
 import { hasKernel, runKernel } from './kernels.js';
 
 export interface ConvolutionGeometry {
@@ -11,16 +12,22 @@ const attributes = ({ strides, padding }: ConvolutionGeometry) => ({ strides, pa
 
 /** x [batch, height, width, in], filter [height, width, in, out]: torch.nn.functional.conv2d without a bias. */
 export function conv2d(x: Tensor, filter: Tensor, geometry: ConvolutionGeometry): Tensor {
+  const { padding } = geometry;
+  if (needsBorder(padding)) return tidy(() => conv2d(border(x, padding), filter, { ...geometry, padding: 0 }));
   return runKernel<Tensor>('Conv2D', { x, filter }, attributes(geometry));
 }
 
 /** The gradient of the input, of shape `inputShape`. */
 export function conv2dInputGradient(dy: Tensor, filter: Tensor, inputShape: number[], geometry: ConvolutionGeometry): Tensor {
+  const { padding } = geometry;
+  if (needsBorder(padding)) return withoutBorder(padding, () => conv2dInputGradient(dy, filter, bordered(inputShape, padding), { ...geometry, padding: 0 }));
   return runKernel<Tensor>('Conv2DBackpropInput', { dy, filter }, { ...attributes(geometry), inputShape });
 }
 
 /** The gradient of the filter, in float32, of shape `filterShape`. */
 export function conv2dFilterGradient(dy: Tensor, x: Tensor, filterShape: number[], geometry: ConvolutionGeometry): Tensor {
+  const { padding } = geometry;
+  if (needsBorder(padding)) return tidy(() => conv2dFilterGradient(dy, border(x, padding), filterShape, { ...geometry, padding: 0 }));
   if (hasKernel('Conv2DBackpropFilter')) return runKernel<Tensor>('Conv2DBackpropFilter', { x, dy }, { ...attributes(geometry), filterShape });
   return filterGradientByProducts(dy as Tensor4D, x as Tensor4D, filterShape, geometry);
 }

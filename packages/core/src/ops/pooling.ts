@@ -1,4 +1,5 @@
 import { type Tensor, cast, div, equal, expandDims, max, mean, mul, scalar, sum, tidy, tile } from '@tensorflow/tfjs-core';
+import { border, needsBorder, withoutBorder } from './border.js';
 import { hasKernel, runKernel } from './kernels.js';
 
 export interface PoolGeometry { filterSize: number; strides: number; pad: number }
@@ -15,11 +16,13 @@ export function maxPool(x: Tensor, geometry: PoolGeometry): MaxPooled {
     const [y, indices] = runKernel<Tensor[]>('MaxPoolWithIndices', { x }, geometry);
     return { y: y!, indices: indices! };
   }
+  if (needsBorder(geometry.pad)) return { y: tidy(() => maxPool(border(x, geometry.pad, -Infinity), { ...geometry, pad: 0 }).y), indices: null };
   return { y: runKernel<Tensor>('MaxPool', { x }, geometry), indices: null };
 }
 
 export function maxPoolBackward(dy: Tensor, x: Tensor, { y, indices }: MaxPooled, geometry: PoolGeometry): Tensor {
   if (indices) return runKernel<Tensor>('MaxPoolWithIndicesBackward', { dy, x, indices }, geometry);
+  if (needsBorder(geometry.pad)) return withoutBorder(geometry.pad, () => maxPoolBackward(dy, border(x, geometry.pad, -Infinity), { y, indices }, { ...geometry, pad: 0 }));
   return runKernel<Tensor>('MaxPoolGrad', { dy, input: x, output: y }, geometry);
 }
 
