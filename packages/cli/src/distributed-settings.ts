@@ -1,7 +1,7 @@
 import { DEFAULT_DETECTION_MS, EXCHANGES, type ExchangeKind, type Security, readJoinToken } from '@chameleon/trainer';
 import { InvalidArgumentError, type Command } from 'commander';
-import { type Given, integer } from './settings.js';
 import type { Engine } from './engine.js';
+import { type Given, integer } from './settings.js';
 
 /** Flags that coordinators, workers and those who ask a coordinator share. */
 
