@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, createReadStream, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { open, readFile, rename, rm } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
 import { UserError } from '@chameleon/core';
 
 /**
@@ -44,6 +45,12 @@ export function writeWholeSync(path: string, content: string): void {
 const besideOf = (path: string): string => `${path}.${randomBytes(6).toString('hex')}.tmp`;
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+export async function sha256OfFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path), hash);
+  return hash.digest('hex');
+}
 
 /** A file's text or bytes; null where there is none. */
 export async function readIfThere(path: string): Promise<Buffer | null> {

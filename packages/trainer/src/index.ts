@@ -31,6 +31,7 @@ export type { CoordinatorOutcome } from './coordinator/coordinator.js';
 export { type RunClient, openRunClient } from './coordinator/client.js';
 export { type Change, describeChange } from './live/change.js';
 export { type Security, type TlsFiles, readJoinToken } from './coordinator/security.js';
+export { DEFAULT_CACHE_BYTES, type DataCache, defaultDataCache } from './worker/data-cache.js';
 export { type WorkerOptions, type WorkerOutcome, type WorkerWatcher, runWorker } from './worker/worker.js';
 export { type SshHosts, type SshWorker, readHosts, sshWorkers } from './launch/ssh.js';
 export { type SlurmOptions, slurmScript } from './launch/slurm.js';

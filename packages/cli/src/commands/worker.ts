@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type BackendName, UserError } from '@chameleon/core';
-import { RunMetrics, type WorkerWatcher, runWorker, serveMetrics } from '@chameleon/trainer';
-import type { Command } from 'commander';
+import { DEFAULT_CACHE_BYTES, RunMetrics, type WorkerWatcher, defaultDataCache, runWorker, serveMetrics } from '@chameleon/trainer';
+import { type Command, Option } from 'commander';
 import { atLeastOne, readMetrics, readSecurity, withMetrics, withSecurity } from '../distributed-settings.js';
 import { remark } from '../output.js';
-import type { Given } from '../settings.js';
+import { type Given, number } from '../settings.js';
 import { engineFor } from './serve.js';
 
 export function addWorker(program: Command): void {
@@ -15,6 +15,8 @@ export function addWorker(program: Command): void {
     .option('--id <name>', "names this worker among the run's (default: made of the machine's name)")
     .option('--node <name>', "what fails together with it (default: the machine's name, and LOCAL_RANK)")
     .option('--data <folder>', "where the pictures lie here, if not where the coordinator has them")
+    .addOption(new Option('--data-cache <folder>', "where files go that this machine lacks and gets from the coordinator's (default: data in the user's cache folder)").env('CHAMELEON_DATA_CACHE'))
+    .addOption(new Option('--data-cache-size <GB>', 'all of them together; those used longest ago make room').env('CHAMELEON_DATA_CACHE_SIZE').argParser(number).default(DEFAULT_CACHE_BYTES / 1e9))
     .option('--address <ip>', "this machine's address for the others (default: the one that routes to the coordinator)")
     .option('--backend <name>', 'what computes (default: the best that loads)', 'auto')
     .option('--threads <n>', 'threads that compute (default: the cores)', atLeastOne)
@@ -22,8 +24,11 @@ export function addWorker(program: Command): void {
     .option('--patience <s>', 'seconds to wait for a coordinator that does not answer', atLeastOne, 30)
     .option('--attached', 'leave when standard input ends: for whoever starts workers')
     .addHelpText('after', `
-Example:
-  chameleon worker --coordinator 10.0.0.5:50051`)
+Where the coordinator's folder of pictures is not there, the files are fetched from its machine, checked and kept.
+
+Examples:
+  chameleon worker --coordinator 10.0.0.5:50051
+  chameleon worker --coordinator 10.0.0.5:50051 --data-cache /scratch/chameleon --data-cache-size 50`)
     .action((given: Given) => work(given));
 }
 
@@ -51,6 +56,7 @@ async function work(given: Given): Promise<void> {
       threads: (given['threads'] as number | undefined) ?? null,
       loaderThreads: given['loaderThreads'] as number,
       ...(given['data'] ? { data: given['data'] as string } : {}),
+      dataCache: { folder: (given['dataCache'] as string | undefined) ?? defaultDataCache().folder, maxBytes: (given['dataCacheSize'] as number) * 1e9 },
       ...(given['address'] ? { address: given['address'] as string } : {}),
       patienceMs: (given['patience'] as number) * 1000,
       signal: leave.signal,

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { UserError } from '@chameleon/core';
 import { status } from '@grpc/grpc-js';
 import type { TrainConfig } from '../config.js';
+import { codeDigest } from '../code-digest.js';
 import type { NewEvent } from '../events.js';
 import { type Ended, Ended_Reason, type Hello, type Heartbeat, type Ready, type Run } from '../generated/chameleon/trainer/v1/trainer.js';
 import type { Change } from '../live/change.js';
@@ -36,7 +37,7 @@ export interface CoordinatorParts {
   log: RunLog;
   classes: string[];
   stepCount: number;
-  welcome: { configJson: string; configSha256: string; manifestSha256: string; exchange: string };
+  welcome: { configJson: string; configSha256: string; manifestSha256: string; exchange: string; weightsSha256: string; weightsBytes: number };
   membership: MembershipOptions;
   timing: Timing;
   onHeartbeat?: (worker: string, heartbeat: Heartbeat) => void;
@@ -201,6 +202,7 @@ export class Coordinator {
     const refuse = (message: string) => new Refusal(status.FAILED_PRECONDITION, message);
     if (hello.protocol !== PROTOCOL) throw refuse(`This worker speaks protocol ${hello.protocol}, the coordinator ${PROTOCOL}. Install the same version of Chameleon on both: the coordinator has ${VERSION}.`);
     if (hello.version !== VERSION) throw refuse(`This worker is Chameleon ${hello.version}, the coordinator ${VERSION}. Install the same version on both.`);
+    if (hello.codeSha256 !== codeDigest()) throw refuse(`This worker runs another build of Chameleon ${VERSION} (${hello.codeSha256.slice(0, 12) || 'unknown'}) than the coordinator (${codeDigest().slice(0, 12)}). Install the same one on both, and start both anew.`);
     if (!/^[\w.:@/-]{1,128}$/.test(hello.workerId)) throw new Refusal(status.INVALID_ARGUMENT, `${JSON.stringify(hello.workerId.slice(0, 140))} can't be a worker's name: use 1 to 128 letters, digits and . : @ / _ -`);
     if (hello.runId !== '' && hello.runId !== run.id) throw refuse(`This worker belongs to the run ${hello.runId}; this coordinator holds ${run.id}. Start the worker anew.`);
     if (hello.configSha256 !== '' && hello.configSha256 !== welcome.configSha256) throw refuse(`The configuration of ${run.id} is another than the one that this worker began with. Start the worker anew.`);

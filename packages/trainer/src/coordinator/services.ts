@@ -5,6 +5,7 @@ import { ReflectionService } from '@grpc/reflection';
 import type { RunEvent } from '../events.js';
 import type { GetManifestRequest, GetManifestResponse, Run, RunServiceServer, SetRateRequest, UnfreezeRunRequest, WatchRunRequest, WatchRunResponse, WorkRequest, WorkResponse, WorkerServiceServer } from '../generated/chameleon/trainer/v1/trainer.js';
 import type { Coordinator, Session } from './coordinator.js';
+import { type FileSource, fileService } from './file-service.js';
 import { Refusal, type WorkerLink } from './protocol.js';
 
 /** The coordinator's gRPC services: what comes is handed on, what is refused becomes a status. */
@@ -16,13 +17,14 @@ const HELLO_MS = 10_000;
 /** Messages that may wait for a watcher that doesn't read; then it is let go. */
 const WATCH_BACKLOG = 10_000;
 
-export function workerService(coordinator: Coordinator, manifest: Uint8Array): WorkerServiceServer {
+export function workerService(coordinator: Coordinator, manifest: Uint8Array, files: FileSource): WorkerServiceServer {
   return {
     work: (call: ServerDuplexStream<WorkRequest, WorkResponse>) => serveWorker(coordinator, call),
     getManifest: (call: ServerWritableStream<GetManifestRequest, GetManifestResponse>) => {
       for (let at = 0; at < manifest.length; at += PART_BYTES) call.write({ part: Buffer.from(manifest.subarray(at, at + PART_BYTES)) });
       call.end();
     },
+    getFiles: fileService(files),
   };
 }
 

@@ -7,15 +7,17 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { TrainConfig } from '../config.js';
 import type { RunEvent } from '../events.js';
 import type { ExchangeKind } from '../exchange/exchange.js';
-import { readIfThere, sha256 } from '../files.js';
+import { readIfThere, sha256, sha256OfFile } from '../files.js';
 import { RunServiceService, WorkerServiceService } from '../generated/chameleon/trainer/v1/trainer.js';
 import { VERSION, describeMachine } from '../machine.js';
 import { FILES, RunDirectory, readEvents, runId } from '../run-directory.js';
 import { type TrainSurroundings, openConfigured, readConfig } from '../train.js';
 import { timingOf } from '../timing.js';
+import { fileOfWeights } from '../weights/resolve.js';
 import { parseHostPort } from '../worker/address.js';
 import { Coordinator, type CoordinatorOutcome, type CoordinatorParts } from './coordinator.js';
 import { RunLog } from './run-log.js';
+import type { FileSource } from './file-service.js';
 import { type Security, requireSecurity, serverCredentials, tokenInterceptor } from './security.js';
 import { FactStream, reflectionService, runService, workerService } from './services.js';
 import { type CoordinatorState, readState } from './state-file.js';
@@ -70,8 +72,10 @@ export async function startCoordinator(place: RunPlace, options: CoordinatorOpti
   const opened = await openRun(place, surroundings, observe);
   const { run } = opened;
   try {
-    const coordinator = await makeCoordinator(opened, options, surroundings);
-    const server = await makeServer(coordinator, facts, opened.manifest, options.security);
+    const weights = await findWeights(opened.config.weights);
+    const coordinator = await makeCoordinator(opened, weights, options, surroundings);
+    const files: FileSource = { runId: run.id, root: opened.config.data, manifest: manifestSchema.parse(JSON.parse(Buffer.from(opened.manifest).toString())), weights };
+    const server = await makeServer(coordinator, facts, opened.manifest, files, options.security);
     const bound = await listen(server, host, port, options.security);
     const onStop = () => coordinator.stop('interrupted');
     surroundings.signal?.addEventListener('abort', onStop, { once: true });
@@ -128,7 +132,13 @@ async function createRun({ config, out, path }: Exclude<RunPlace, { resume: stri
 
 const stepsOf = (config: TrainConfig, trainCount: number): number => config.epochs * stepCount(trainCount, config.batchSize, config.dropLast);
 
-async function makeCoordinator({ run, config, classes, trainCount, manifest, log, recovered }: OpenedRun, { minWorkers, maxWorkers, detectionMs, joinWindowMs, maxFailures, balance, exchange }: CoordinatorOptions, { onHeartbeat }: CoordinatorSurroundings): Promise<Coordinator> {
+/** The file that the run starts from; null for random numbers, and where it is gone and a checkpoint has to do. */
+async function findWeights(named: string): Promise<{ path: string; bytes: number; sha256: string } | null> {
+  const path = await fileOfWeights(named);
+  return path === null ? null : { path, bytes: (await stat(path)).size, sha256: await sha256OfFile(path) };
+}
+
+async function makeCoordinator({ run, config, classes, trainCount, manifest, log, recovered }: OpenedRun, weights: Awaited<ReturnType<typeof findWeights>>, { minWorkers, maxWorkers, detectionMs, joinWindowMs, maxFailures, balance, exchange }: CoordinatorOptions, { onHeartbeat }: CoordinatorSurroundings): Promise<Coordinator> {
   const timing = timingOf(detectionMs);
   const configJson = JSON.stringify(await forOtherFolders(config));
   return new Coordinator({
@@ -136,7 +146,7 @@ async function makeCoordinator({ run, config, classes, trainCount, manifest, log
     ...(onHeartbeat ? { onHeartbeat } : {}),
     classes,
     stepCount: stepsOf(config, trainCount),
-    welcome: { configJson, configSha256: sha256(Buffer.from(configJson)), manifestSha256: sha256(manifest), exchange },
+    welcome: { configJson, configSha256: sha256(Buffer.from(configJson)), manifestSha256: sha256(manifest), exchange, weightsSha256: weights?.sha256 ?? '', weightsBytes: weights?.bytes ?? 0 },
     membership: { batchSize: config.batchSize, minWorldSize: minWorkers, maxWorldSize: maxWorkers, joinWindowMs: joinWindowMs ?? timing.joinWindowMs, detectionMs, pauseMs: timing.pauseMs, abandonMs: timing.abandonMs, maxFailures, failureWindowMs: FAILURE_WINDOW_MS, balance },
   });
 }
@@ -150,13 +160,13 @@ async function forOtherFolders(config: TrainConfig): Promise<TrainConfig> {
 /** Services that are asked before anybody has a token: they say nothing of a run. */
 const OPEN_SERVICES = ['/grpc.health.v1.Health/', '/grpc.reflection.'];
 
-async function makeServer(coordinator: Coordinator, facts: FactStream, manifest: Uint8Array, { token }: Security): Promise<Server> {
+async function makeServer(coordinator: Coordinator, facts: FactStream, manifest: Uint8Array, files: FileSource, { token }: Security): Promise<Server> {
   const server = new Server({
     ...(token === null ? {} : { interceptors: [tokenInterceptor(token, OPEN_SERVICES)] }),
     'grpc.keepalive_time_ms': 10_000,
     'grpc.keepalive_timeout_ms': 5_000,
   });
-  server.addService(WorkerServiceService, workerService(coordinator, manifest));
+  server.addService(WorkerServiceService, workerService(coordinator, manifest, files));
   server.addService(RunServiceService, runService(coordinator, facts));
   new HealthImplementation({ '': 'SERVING', 'chameleon.trainer.v1.WorkerService': 'SERVING', 'chameleon.trainer.v1.RunService': 'SERVING' }).addToServer(server);
   reflectionService().addToServer(server);

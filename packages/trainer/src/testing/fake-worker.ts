@@ -1,3 +1,4 @@
+import { codeDigest } from '../code-digest.js';
 import { PROTOCOL, type FromWorker, type ToWorker } from '../coordinator/protocol.js';
 import { channelCredentials, tokenMetadata } from '../coordinator/security.js';
 import type { Ended_Reason, Hello, Ready } from '../generated/chameleon/trainer/v1/trainer.js';
@@ -29,7 +30,7 @@ export interface FakeOptions {
 }
 
 export async function fakeWorker({ port, id, token = null, hello = {}, patienceMs = 5_000 }: FakeOptions): Promise<FakeWorker> {
-  const said: Hello = { protocol: PROTOCOL, version: VERSION, workerId: id, node: id, runId: '', configSha256: '', generation: 0, ...hello };
+  const said: Hello = { protocol: PROTOCOL, version: VERSION, codeSha256: codeDigest(), workerId: id, node: id, runId: '', configSha256: '', generation: 0, ...hello };
   const connection = await connect({ host: '127.0.0.1', port, credentials: await channelCredentials(null), metadata: tokenMetadata(token) }, said, { patienceMs, signal: new AbortController().signal });
   const heard: ToWorker[] = [];
   let end: string | null = null;

@@ -15,6 +15,16 @@ export async function openWeights(named: string, folder = weightsFolder()): Prom
   return { name: isFile ? path : named, tensors: readWeights(bytes, path) };
 }
 
+/** The file of the weights that a path or a name stands for, where it is here; null for `random` and where it isn't. @throws UserError for a name that nobody knows, unless it is a path */
+export async function fileOfWeights(named: string, folder = weightsFolder()): Promise<string | null> {
+  if (named === 'random') return null;
+  const isFile = async (path: string) => (await stat(path).catch(() => null))?.isFile() ?? false;
+  if (await isFile(named)) return named;
+  if (/[/\\]/.test(named)) return null;
+  const path = pathOfWeights(findKnownWeights(named), folder);
+  return (await isFile(path)) ? path : null;
+}
+
 /** What a run starts from: a state dictionary by path or name, or with `random` none. @throws UserError as `openWeights` does */
 export async function openStartWeights(named: string): Promise<{ name: string; tensors: Map<string, HostTensor> | null }> {
   return named === 'random' ? { name: 'random weights', tensors: null } : openWeights(named);

@@ -46,8 +46,11 @@ export async function connect(target: Target, hello: Hello, { patienceMs, signal
 
 const nameOf = ({ host, port }: Target): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
 
+/** A client whose channel is its own and finds a coordinator again that was away. */
+export const openClient = (target: Target): WorkerServiceClient => new WorkerServiceClient(nameOf(target), target.credentials, { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000, 'grpc.enable_retries': 0, 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000, 'grpc.use_local_subchannel_pool': 1 });
+
 async function tryConnect(target: Target, hello: Hello, withinMs: number): Promise<Connection> {
-  const client = new WorkerServiceClient(nameOf(target), target.credentials, { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000, 'grpc.enable_retries': 0, 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000, 'grpc.use_local_subchannel_pool': 1 });
+  const client = openClient(target);
   try {
     await new Promise<void>((resolve, reject) => client.waitForReady(Date.now() + withinMs, (error) => (error ? reject(Object.assign(error, { code: status.UNAVAILABLE })) : resolve())));
     const stream = client.work(target.metadata);

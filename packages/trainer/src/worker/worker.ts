@@ -1,6 +1,5 @@
-import { UserError } from '@chameleon/core';
 import type { ServiceError } from '@grpc/grpc-js';
-import { type TrainConfig, parseConfig } from '../config.js';
+import { codeDigest } from '../code-digest.js';
 import { type Security, channelCredentials, tokenMetadata } from '../coordinator/security.js';
 import { PROTOCOL, type ToWorker } from '../coordinator/protocol.js';
 import type { RunEvent } from '../events.js';
@@ -13,8 +12,10 @@ import type { Progress } from '../membership/membership.js';
 import { type Timing, timingOf } from '../timing.js';
 import { addressTowards, freePort, parseHostPort } from './address.js';
 import { ComputeThread } from './compute-thread.js';
-import { type Connection, type Target, connect } from './connection.js';
-import { fetchManifest, requireData, seesRunDirectory } from './data-proof.js';
+import { type Connection, type Target, connect, openClient } from './connection.js';
+import { type DataCache, defaultDataCache } from './data-cache.js';
+import { seesRunDirectory } from './data-proof.js';
+import { type Provision, provision } from './provision.js';
 import { type GaugePhase, type GaugeReading, Gauges } from './gauges.js';
 import type { ComputeReply, ComputeSetup, EngineChoice, GenerationEnd } from './messages.js';
 
@@ -31,6 +32,8 @@ export interface WorkerOptions {
   loaderThreads: number;
   /** Where the pictures lie here, if not where the coordinator has them. */
   data?: string;
+  /** Where files go that this machine lacks and that are fetched from the coordinator's. */
+  dataCache?: DataCache;
   /** This machine's address for the others; by default the one that routes to the coordinator. */
   address?: string;
   /** How long a coordinator that doesn't answer is waited for at the start. */
@@ -84,6 +87,7 @@ interface Assigned {
   address: string;
   seesRunDirectory: boolean;
   thread: ComputeThread;
+  provided: Provision;
 }
 
 type LastEnd = Pick<Ended, 'reason' | 'detail' | 'finishJson' | 'recentFactsJson'>;
@@ -107,6 +111,9 @@ class NetworkSide {
   readonly #outcome: Promise<WorkerOutcome>;
   #over = false;
   #gpus: Gpu[] = [];
+  /** What is being done before there is a compute thread. */
+  #preparing = 'joining';
+  readonly #ended = new AbortController();
 
   constructor(private readonly options: WorkerOptions, private readonly target: Target) {
     this.#outcome = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
@@ -119,16 +126,21 @@ class NetworkSide {
     using _gpus = watchGpus((readings) => (this.#gpus = readings.map(({ index, utilization, memoryBytes, temperatureCelsius }) => ({ index, utilization: utilization ?? undefined, memoryBytes: memoryBytes ?? undefined, temperatureCelsius: temperatureCelsius ?? undefined }))));
     const beat = setInterval(() => this.#heartbeat(performance.now()), BEAT_MS);
     try {
-      await this.#open(this.options.patienceMs);
+      const opened = this.#open(this.options.patienceMs);
+      opened.catch(() => undefined);
+      // The run may end while this worker still gets ready.
+      await Promise.race([opened, this.#outcome]);
       signal.addEventListener('abort', onLeave, { once: true });
       if (signal.aborted) onLeave();
       return await this.#outcome;
     } finally {
       this.#over = true;
+      this.#ended.abort(new Error('this worker is done'));
       clearInterval(beat);
       clearTimeout(this.#watchdog ?? undefined);
       signal.removeEventListener('abort', onLeave);
       await this.#assigned?.thread.close();
+      await this.#assigned?.provided.release();
       this.#connection?.close();
     }
   }
@@ -137,12 +149,14 @@ class NetworkSide {
   async #open(patienceMs: number): Promise<void> {
     const { id, node, signal } = this.options;
     const known = this.#assigned?.welcome;
-    const hello = { protocol: PROTOCOL, version: VERSION, workerId: id, node, runId: known?.runId ?? '', configSha256: known?.configSha256 ?? '', generation: this.#generation?.number ?? 0 };
+    const hello = { protocol: PROTOCOL, version: VERSION, codeSha256: codeDigest(), workerId: id, node, runId: known?.runId ?? '', configSha256: known?.configSha256 ?? '', generation: this.#generation?.number ?? 0 };
     const connection = await connect(this.target, hello, { patienceMs, signal: this.#generation ? new AbortController().signal : signal });
     this.#connection = connection;
     this.#ackMs = performance.now();
     connection.listen((message) => void this.#receive(message), (error) => this.#lostStream(connection, error));
     this.#assigned ??= await this.#prepare(connection);
+    // The coordinator was lost while this worker got ready, for instance by fetching files: it may be back.
+    if (this.#connection !== connection) return this.#over ? undefined : this.#open(this.#assigned.timing.orphanMs);
     if (!known) this.options.watcher?.joined(connection.welcome.runId);
     const { address, seesRunDirectory } = this.#assigned;
     connection.send({ $case: 'ready', value: { address, port: await freePort(address), seesRunDirectory, position: this.#newest(), inMemory: this.#inMemory } });
@@ -154,13 +168,16 @@ class NetworkSide {
   /** Data, address and compute thread, once. */
   async #prepare(connection: Connection): Promise<Assigned> {
     const { options, target } = this;
-    const { client, welcome } = connection;
+    const { welcome } = connection;
     const timing = timingOf(welcome.detectionMs);
+    const signal = AbortSignal.any([options.signal, this.#ended.signal]);
+    // A channel of its own, which finds a coordinator again that was started anew.
+    const client = openClient(target);
+    let provided: Provision | null = null;
     try {
-      const manifest = await fetchManifest(client, target.metadata, welcome.runId, welcome.manifestSha256);
-      const configured = parseConfig(JSON.parse(welcome.configJson) as TrainConfig);
-      const config = { ...configured, data: options.data ?? configured.data };
-      await requireData(config.data, manifest, options.signal);
+      provided = await provision({ client, metadata: target.metadata, welcome, data: options.data, cache: options.dataCache ?? defaultDataCache(), patienceMs: timing.orphanMs, signal, log: options.log, onPhase: (phase) => (this.#preparing = phase) });
+      signal.throwIfAborted();
+      const { config, manifest } = provided;
       const address = options.address ?? (await addressTowards(target.host, target.port));
       const sees = await seesRunDirectory(welcome.runDirectory, welcome.manifestSha256);
       const setup: ComputeSetup = {
@@ -170,11 +187,14 @@ class NetworkSide {
       };
       const thread = await ComputeThread.start(setup, { onReply: (reply) => void this.#computed(reply), onLost: (reason) => this.#unfit(reason) });
       this.#progress = thread.progress;
-      return { welcome, timing, address, seesRunDirectory: sees, thread };
+      return { welcome, timing, address, seesRunDirectory: sees, thread, provided };
     } catch (error) {
-      connection.send({ $case: 'leaving', value: { reason: error instanceof Error ? error.message : String(error), unfit: true } });
-      connection.close();
+      await provided?.release();
+      this.#connection?.send({ $case: 'leaving', value: { reason: error instanceof Error ? error.message : String(error), unfit: !signal.aborted } });
+      this.#connection?.close();
       throw error;
+    } finally {
+      client.close();
     }
   }
 
@@ -282,7 +302,7 @@ class NetworkSide {
       this.#phaseSeconds = meanSeconds(this.#lastReading, reading);
       this.#lastReading = reading;
     }
-    const heartbeat = { generation: this.#generation?.number ?? 0, position: { step, epoch }, phase, samples, phaseSeconds: this.#phaseSeconds, memoryBytes: process.memoryUsage.rss(), gpus: this.#gpus };
+    const heartbeat = { generation: this.#generation?.number ?? 0, position: { step, epoch }, phase: this.#assigned ? phase : this.#preparing, samples, phaseSeconds: this.#phaseSeconds, memoryBytes: process.memoryUsage.rss(), gpus: this.#gpus };
     this.#connection.send({ $case: 'heartbeat', value: heartbeat });
     this.options.watcher?.heartbeat(heartbeat);
     // A cut cable ends no stream by itself.
@@ -298,8 +318,9 @@ class NetworkSide {
     if (this.#over || this.#connection !== connection) return;
     this.#connection = null;
     connection.client.close();
-    if (!this.#assigned) return this.#settle.reject(new UserError(`The coordinator broke off: ${error?.details ?? 'the stream ended'}`));
     this.options.log(`the coordinator is gone (${error?.details ?? 'the stream ended'}); looking for it`);
+    // Who still gets ready looks for it when that is done.
+    if (!this.#assigned) return;
     this.#open(this.#assigned.timing.orphanMs).catch((reason: unknown) => this.#settle.reject(reason));
   }
 

@@ -70,6 +70,8 @@ export interface Hello {
   configSha256: string;
   /** The generation that the worker is training in while it has no coordinator; 0 for none. */
   generation: number;
+  /** Digest of the program that the worker runs: another one may compute otherwise. */
+  codeSha256: string;
 }
 
 export interface Welcome {
@@ -84,6 +86,9 @@ export interface Welcome {
   detectionMs: number;
   /** The exchange that all use: gloo or grpc. */
   exchange: string;
+  /** Of the file that the run starts from; empty where it starts from random numbers or a checkpoint. */
+  weightsSha256: string;
+  weightsBytes: number;
 }
 
 /** The worker has the data and waits for a generation. */
@@ -294,6 +299,31 @@ export interface GetManifestRequest {
 }
 
 export interface GetManifestResponse {
+  part: Uint8Array;
+}
+
+export interface FileWanted {
+  what:
+    | //
+    /** Index into the manifest's files. */
+    { $case: "picture"; value: number }
+    | //
+    /** The file of the weights that the run starts from. */
+    { $case: "startWeights"; value: boolean }
+    | undefined;
+  /** What is held already, in bytes from the file's beginning. */
+  offset: number;
+}
+
+export interface GetFilesRequest {
+  runId: string;
+  files: FileWanted[];
+}
+
+/** The files come one after the other, each in at least one part. */
+export interface GetFilesResponse {
+  /** Index into the request's files. */
+  file: number;
   part: Uint8Array;
 }
 
@@ -801,7 +831,16 @@ export const WorkResponse: MessageFns<WorkResponse> = {
 };
 
 function createBaseHello(): Hello {
-  return { protocol: 0, version: "", workerId: "", node: "", runId: "", configSha256: "", generation: 0 };
+  return {
+    protocol: 0,
+    version: "",
+    workerId: "",
+    node: "",
+    runId: "",
+    configSha256: "",
+    generation: 0,
+    codeSha256: "",
+  };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -826,6 +865,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.generation !== 0) {
       writer.uint32(56).uint64(message.generation);
+    }
+    if (message.codeSha256 !== "") {
+      writer.uint32(66).string(message.codeSha256);
     }
     return writer;
   },
@@ -899,6 +941,14 @@ export const Hello: MessageFns<Hello> = {
             message.generation = longToNumber(reader.uint64());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.codeSha256 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -932,6 +982,11 @@ export const Hello: MessageFns<Hello> = {
         ? globalThis.String(object.config_sha256)
         : "",
       generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      codeSha256: isSet(object.codeSha256)
+        ? globalThis.String(object.codeSha256)
+        : isSet(object.code_sha256)
+        ? globalThis.String(object.code_sha256)
+        : "",
     };
   },
 
@@ -958,6 +1013,9 @@ export const Hello: MessageFns<Hello> = {
     if (message.generation !== 0) {
       obj.generation = Math.round(message.generation);
     }
+    if (message.codeSha256 !== "") {
+      obj.codeSha256 = message.codeSha256;
+    }
     return obj;
   },
 };
@@ -971,6 +1029,8 @@ function createBaseWelcome(): Welcome {
     runDirectory: "",
     detectionMs: 0,
     exchange: "",
+    weightsSha256: "",
+    weightsBytes: 0,
   };
 }
 
@@ -996,6 +1056,12 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.exchange !== "") {
       writer.uint32(58).string(message.exchange);
+    }
+    if (message.weightsSha256 !== "") {
+      writer.uint32(66).string(message.weightsSha256);
+    }
+    if (message.weightsBytes !== 0) {
+      writer.uint32(72).uint64(message.weightsBytes);
     }
     return writer;
   },
@@ -1069,6 +1135,22 @@ export const Welcome: MessageFns<Welcome> = {
             message.exchange = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.weightsSha256 = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.weightsBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1114,6 +1196,16 @@ export const Welcome: MessageFns<Welcome> = {
         ? globalThis.Number(object.detection_ms)
         : 0,
       exchange: isSet(object.exchange) ? globalThis.String(object.exchange) : "",
+      weightsSha256: isSet(object.weightsSha256)
+        ? globalThis.String(object.weightsSha256)
+        : isSet(object.weights_sha256)
+        ? globalThis.String(object.weights_sha256)
+        : "",
+      weightsBytes: isSet(object.weightsBytes)
+        ? globalThis.Number(object.weightsBytes)
+        : isSet(object.weights_bytes)
+        ? globalThis.Number(object.weights_bytes)
+        : 0,
     };
   },
 
@@ -1139,6 +1231,12 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.exchange !== "") {
       obj.exchange = message.exchange;
+    }
+    if (message.weightsSha256 !== "") {
+      obj.weightsSha256 = message.weightsSha256;
+    }
+    if (message.weightsBytes !== 0) {
+      obj.weightsBytes = Math.round(message.weightsBytes);
     }
     return obj;
   },
@@ -3007,6 +3105,256 @@ export const GetManifestResponse: MessageFns<GetManifestResponse> = {
   },
 };
 
+function createBaseFileWanted(): FileWanted {
+  return { what: undefined, offset: 0 };
+}
+
+export const FileWanted: MessageFns<FileWanted> = {
+  encode(message: FileWanted, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.what?.$case) {
+      case "picture":
+        writer.uint32(8).uint32(message.what.value);
+        break;
+      case "startWeights":
+        writer.uint32(16).bool(message.what.value);
+        break;
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileWanted {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileWanted();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.what = { $case: "picture", value: reader.uint32() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.what = { $case: "startWeights", value: reader.bool() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FileWanted {
+    return {
+      what: isSet(object.picture)
+        ? { $case: "picture", value: globalThis.Number(object.picture) }
+        : isSet(object.startWeights)
+        ? { $case: "startWeights", value: globalThis.Boolean(object.startWeights) }
+        : isSet(object.start_weights)
+        ? { $case: "startWeights", value: globalThis.Boolean(object.start_weights) }
+        : undefined,
+      offset: isSet(object.offset) ? globalThis.Number(object.offset) : 0,
+    };
+  },
+
+  toJSON(message: FileWanted): unknown {
+    const obj: any = {};
+    if (message.what?.$case === "picture") {
+      obj.picture = Math.round(message.what.value);
+    } else if (message.what?.$case === "startWeights") {
+      obj.startWeights = message.what.value;
+    }
+    if (message.offset !== 0) {
+      obj.offset = Math.round(message.offset);
+    }
+    return obj;
+  },
+};
+
+function createBaseGetFilesRequest(): GetFilesRequest {
+  return { runId: "", files: [] };
+}
+
+export const GetFilesRequest: MessageFns<GetFilesRequest> = {
+  encode(message: GetFilesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    for (const v of message.files) {
+      FileWanted.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetFilesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetFilesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.files.push(FileWanted.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetFilesRequest {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      files: globalThis.Array.isArray(object?.files) ? object.files.map((e: any) => FileWanted.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: GetFilesRequest): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.files?.length) {
+      obj.files = message.files.map((e) => FileWanted.toJSON(e));
+    }
+    return obj;
+  },
+};
+
+function createBaseGetFilesResponse(): GetFilesResponse {
+  return { file: 0, part: new Uint8Array(0) };
+}
+
+export const GetFilesResponse: MessageFns<GetFilesResponse> = {
+  encode(message: GetFilesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.file !== 0) {
+      writer.uint32(8).uint32(message.file);
+    }
+    if (message.part.length !== 0) {
+      writer.uint32(18).bytes(message.part);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetFilesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetFilesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.file = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetFilesResponse {
+    return {
+      file: isSet(object.file) ? globalThis.Number(object.file) : 0,
+      part: isSet(object.part) ? bytesFromBase64(object.part) : new Uint8Array(0),
+    };
+  },
+
+  toJSON(message: GetFilesResponse): unknown {
+    const obj: any = {};
+    if (message.file !== 0) {
+      obj.file = Math.round(message.file);
+    }
+    if (message.part.length !== 0) {
+      obj.part = base64FromBytes(message.part);
+    }
+    return obj;
+  },
+};
+
 function createBaseWorkerStatus(): WorkerStatus {
   return {
     workerId: "",
@@ -4704,6 +5052,19 @@ export const WorkerServiceService = {
     responseSerialize: (value: GetManifestResponse): Buffer => Buffer.from(GetManifestResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetManifestResponse => GetManifestResponse.decode(value),
   },
+  /**
+   * Files of the manifest and the weights that the run starts from, in parts, for a worker that lacks them. Files are asked
+   * for by number, so that no other file of the coordinator's machine can be.
+   */
+  getFiles: {
+    path: "/chameleon.trainer.v1.WorkerService/GetFiles" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: GetFilesRequest): Buffer => Buffer.from(GetFilesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetFilesRequest => GetFilesRequest.decode(value),
+    responseSerialize: (value: GetFilesResponse): Buffer => Buffer.from(GetFilesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetFilesResponse => GetFilesResponse.decode(value),
+  },
 } as const;
 
 export interface WorkerServiceServer extends UntypedServiceImplementation {
@@ -4711,6 +5072,11 @@ export interface WorkerServiceServer extends UntypedServiceImplementation {
   work: handleBidiStreamingCall<WorkRequest, WorkResponse>;
   /** The run's manifest.json in parts, for a worker to prove that it reads the same files. */
   getManifest: handleServerStreamingCall<GetManifestRequest, GetManifestResponse>;
+  /**
+   * Files of the manifest and the weights that the run starts from, in parts, for a worker that lacks them. Files are asked
+   * for by number, so that no other file of the coordinator's machine can be.
+   */
+  getFiles: handleServerStreamingCall<GetFilesRequest, GetFilesResponse>;
 }
 
 export interface WorkerServiceClient extends Client {
@@ -4725,6 +5091,16 @@ export interface WorkerServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<GetManifestResponse>;
+  /**
+   * Files of the manifest and the weights that the run starts from, in parts, for a worker that lacks them. Files are asked
+   * for by number, so that no other file of the coordinator's machine can be.
+   */
+  getFiles(request: GetFilesRequest, options?: Partial<CallOptions>): ClientReadableStream<GetFilesResponse>;
+  getFiles(
+    request: GetFilesRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<GetFilesResponse>;
 }
 
 export const WorkerServiceClient = makeGenericClientConstructor(
