@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -21,17 +21,23 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 interface Started {
   /** Lines of its output; those of a run's facts parsed. */
   facts: { type: string; step?: number; address?: string; metrics?: string; workers?: string[] }[];
+  /** All that it printed. */
+  said: string[];
   ended: Promise<number | null>;
   interrupt(): void;
 }
 
-function chameleon(...args: string[]): Started {
-  const child = spawn(process.execPath, [bin, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'ignore'] });
+function chameleonWith(more: NodeJS.ProcessEnv, ...args: string[]): Started {
+  const child = spawn(process.execPath, [bin, ...args], { cwd: folder, env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] });
   onTestFinished(() => void child.kill('SIGKILL'));
   const facts: Started['facts'] = [];
-  createInterface({ input: child.stdout }).on('line', (line) => line.startsWith('{') && facts.push(JSON.parse(line) as Started['facts'][number]));
-  return { facts, ended: new Promise((resolve) => child.once('exit', resolve)), interrupt: () => void child.kill('SIGINT') };
+  const said: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => said.push(line));
+  createInterface({ input: child.stdout }).on('line', (line) => said.push(line) && line.startsWith('{') && facts.push(JSON.parse(line) as Started['facts'][number]));
+  return { facts, said, ended: new Promise((resolve) => child.once('exit', resolve)), interrupt: () => void child.kill('SIGINT') };
 }
+
+const chameleon = (...args: string[]): Started => chameleonWith({}, ...args);
 
 async function until(isSo: () => boolean): Promise<void> {
   for (let i = 0; !isSo(); i++) {
@@ -90,6 +96,28 @@ describe('a coordinator, workers and those who watch', { timeout: 120_000 }, () 
     expect(await coordinator.ended).toBe(130);
     expect(await worker.ended).toBe(0);
     expect(coordinator.facts.at(-1)).toMatchObject({ type: 'finish', reason: 'interrupted' });
+  });
+});
+
+describe.skipIf(process.platform !== 'linux')('the join token (skipped where there is no /proc)', { timeout: 120_000 }, () => {
+  it('is in no process list, no log and no file of the run', async () => {
+    const token = 'a-token-that-nobody-may-see', secret = { CHAMELEON_JOIN_TOKEN: token };
+    const coordinator = chameleonWith(secret, 'coordinator', '--data', 'photos', '--epochs', '200', '--image-size', '32', '--run-dir', 'secretive', '--listen', '127.0.0.1:0', '--max-workers', '1', '--json');
+    await until(() => coordinator.facts.some((fact) => fact.type === 'listening'));
+    const { address } = coordinator.facts.find((fact) => fact.type === 'listening')!;
+    const worker = chameleonWith(secret, 'worker', '--coordinator', address!, '--id', 'only', '--threads', '1');
+    const wrong = chameleonWith({ CHAMELEON_JOIN_TOKEN: `${token}-or-so` }, 'worker', '--coordinator', address!, '--id', 'other', '--threads', '1');
+    expect(await wrong.ended).toBe(1);
+    await until(() => coordinator.facts.some((fact) => fact.type === 'step'));
+    const processes = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+    const lines = await Promise.all(processes.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+    expect(lines.filter((line) => line.includes(address!))).not.toEqual([]);
+    expect(lines.filter((line) => line.includes(token))).toEqual([]);
+    coordinator.interrupt();
+    expect(await coordinator.ended).toBe(130);
+    expect(await worker.ended).toBe(0);
+    expect([coordinator, worker, wrong].flatMap(({ said }) => said).filter((line) => line.includes(token))).toEqual([]);
+    for (const name of await readdir(join(folder, 'secretive'), { recursive: true })) expect((await readFile(join(folder, 'secretive', name)).catch(() => Buffer.alloc(0))).includes(token), name).toBe(false);
   });
 });
 

@@ -1,7 +1,8 @@
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { zipSync } from 'fflate';
-import { create } from 'tar';
+import { create, list } from 'tar';
 import { describe, expect, it } from 'vitest';
 import { openDataset } from '../dataset.js';
 import { drawClasses, picture, temporaryFolder } from '../testing/pictures.js';
@@ -11,6 +12,17 @@ async function zipOf(path: string, names: string[]): Promise<void> {
   const bytes = new Uint8Array(await picture().jpeg().toBuffer());
   await writeFile(path, zipSync(Object.fromEntries(names.map((name) => [name, bytes]))));
 }
+
+/** Where each file's header begins. */
+async function entryStarts(archive: string, whole: Buffer): Promise<number[]> {
+  await writeFile(archive, whole);
+  const sizes: number[] = [];
+  await list({ file: archive, onReadEntry: (entry) => sizes.push(512 + 512 * Math.ceil(entry.size / 512)) });
+  return sizes.map((_, i) => sizes.slice(0, i).reduce((sum, bytes) => sum + bytes, 0));
+}
+
+/** The end of the last entry: what follows is empty. */
+const lastEnd = (whole: Buffer): number => 512 * Math.ceil((whole.findLastIndex((byte) => byte !== 0) + 1) / 512);
 
 describe('an archive', () => {
   it('as Kaggle has it becomes a folder of class folders', async () => {
@@ -61,6 +73,14 @@ describe('an archive', () => {
       await writeFile(archive, whole.subarray(0, Math.floor(share * whole.length)));
       await expect(prepareDataset('folders', archive, out)).rejects.toThrow(/not a whole tar|a classifier needs two/);
     }
+    // Exactly after an entry: all that is there is whole, and still not all.
+    const starts = await entryStarts(archive, whole);
+    for (const at of [starts[2]!, starts.at(-1)!, lastEnd(whole)]) {
+      await writeFile(archive, whole.subarray(0, at));
+      await expect(prepareDataset('folders', archive, out), `cut at ${at}`).rejects.toThrow(/not a whole tar archive: it ends between two of its files, so it was cut off/);
+    }
+    await writeFile(archive, gzipSync(whole.subarray(0, lastEnd(whole))));
+    await expect(prepareDataset('folders', archive, out)).rejects.toThrow(/so it was cut off/);
     await writeFile(archive, whole);
     await expect(prepareDataset('folders', archive, out, { maxFiles: 2 })).rejects.toThrow(/more than 2 files/);
     expect((await readdir(folder.path)).sort()).toEqual(['a.tar', 'in']);

@@ -7,11 +7,11 @@ import type { ArchiveEntry } from './prepare-dataset.js';
 
 /**
  * Hands each file of a tar archive, gzipped or not, to `take`, in order; small ones may still be under way when the next
- * begins. Links and devices are passed over. After a failure nothing more is begun, and what is under way is awaited.
+ * begins. An archive without the two empty blocks at its end was cut off, even where its last entry is whole. Links and devices are passed over. After a failure nothing more is begun, and what is under way is awaited.
  */
 export async function readTar(archive: string, take: (entry: ArchiveEntry, position: number) => Promise<void>): Promise<void> {
   const source = createReadStream(archive);
-  let failure: unknown = null;
+  let failure: unknown = null, ended = false;
   const pending = new Set<Promise<void>>(), contents = new Set<PassThrough>();
   const consume = async (entry: ReadEntry): Promise<void> => {
     const content = new PassThrough();
@@ -38,8 +38,10 @@ export async function readTar(archive: string, take: (entry: ArchiveEntry, posit
       pending.add(taken);
     },
   });
+  parser.on('eof', () => (ended = true));
   try {
     await pipeline(source, parser as unknown as NodeJS.WritableStream);
+    if (!ended) throw new Error('it ends between two of its files, so it was cut off: fetch or make it again');
   } catch (error) {
     failure ??= new UserError(`${archive} is not a whole tar archive: ${(error as Error).message}.`, { cause: error });
     // What comes no more is not waited for.

@@ -24,11 +24,16 @@ export async function endProcesses(): Promise<void> {
   said.length = 0;
 }
 
+/** How a process is started otherwise: more environment, and a program that starts it. */
+interface Wrapping {
+  env?: NodeJS.ProcessEnv;
+  through?: readonly string[];
+}
+
 /** Runs a module's text in a process of its own, on this host or in a network namespace; what it needs is in `input`, as JSON. */
-function run(text: string, input: unknown, namespace?: string): TestProcess {
-  const node = ['--input-type=module', '-e', text];
-  const [program, args] = namespace ? ['/usr/sbin/ip', ['netns', 'exec', namespace, process.execPath, ...node]] : [process.execPath, node];
-  const child = spawn(program, args, { env: { ...process.env, NODE_OPTIONS: '', OMP_NUM_THREADS: '1', TEST_INPUT: JSON.stringify(input) }, stdio: ['ignore', 'pipe', 'pipe'] });
+function run(text: string, input: unknown, namespace?: string, { env = {}, through = [] }: Wrapping = {}): TestProcess {
+  const [program, ...args] = [...(namespace ? ['/usr/sbin/ip', 'netns', 'exec', namespace] : []), ...through, process.execPath, '--input-type=module', '-e', text];
+  const child = spawn(program!, args, { env: { ...process.env, NODE_OPTIONS: '', OMP_NUM_THREADS: '1', TEST_INPUT: JSON.stringify(input), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   started.add(child);
   const lines: string[] = [];
   said.push(lines);
@@ -40,7 +45,7 @@ function run(text: string, input: unknown, namespace?: string): TestProcess {
 const built = (path: string) => new URL(`../../dist/${path}`, import.meta.url).href;
 
 /** A worker on the real engine, one thread, as the built package runs it. */
-export function startWorkerProcess(options: Pick<WorkerOptions, 'coordinator' | 'id'> & Partial<Pick<WorkerOptions, 'node' | 'data' | 'patienceMs'>> & { token?: string }, namespace?: string): TestProcess {
+export function startWorkerProcess(options: Pick<WorkerOptions, 'coordinator' | 'id'> & Partial<Pick<WorkerOptions, 'node' | 'data' | 'dataCache' | 'address' | 'patienceMs'>> & { token?: string }, namespace?: string, wrapping?: Wrapping): TestProcess {
   const text = `
     import { runWorker } from '${built('worker/worker.js')}';
     const leave = new AbortController();
@@ -52,7 +57,7 @@ export function startWorkerProcess(options: Pick<WorkerOptions, 'coordinator' | 
       ({ reason, failed }) => { console.log('done: ' + reason); process.exit(failed ? 1 : 0); },
       (error) => { console.log('error: ' + error.message); process.exit(1); },
     );`;
-  return run(text, options, namespace);
+  return run(text, options, namespace, wrapping);
 }
 
 /** A coordinator in a process of its own; what it prints are the run's facts. */

@@ -105,7 +105,7 @@ async function fetchOnce(asked: readonly NeededFile[], left: Set<NeededFile>, wr
   const call = client.getFiles({ runId, files: asked.map(({ what }, i) => ({ what, offset: offsets[i]! })) }, metadata, { deadline: Date.now() + CALL_MS });
   const cancel = () => call.cancel();
   signal.addEventListener('abort', cancel, { once: true });
-  let current: { file: NeededFile; arrival: Arrival } | null = null;
+  let current = null as { file: NeededFile; arrival: Arrival } | null;
   try {
     for await (const { file: index, part } of call as AsyncIterable<GetFilesResponse>) {
       life.heardMs = performance.now();

@@ -113,7 +113,7 @@ class NetworkSide {
   #gpus: Gpu[] = [];
   /** What is being done before there is a compute thread. */
   #preparing = 'joining';
-  readonly #ended = new AbortController();
+  readonly #done = new AbortController();
 
   constructor(private readonly options: WorkerOptions, private readonly target: Target) {
     this.#outcome = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
@@ -135,7 +135,7 @@ class NetworkSide {
       return await this.#outcome;
     } finally {
       this.#over = true;
-      this.#ended.abort(new Error('this worker is done'));
+      this.#done.abort(new Error('this worker is done'));
       clearInterval(beat);
       clearTimeout(this.#watchdog ?? undefined);
       signal.removeEventListener('abort', onLeave);
@@ -170,7 +170,7 @@ class NetworkSide {
     const { options, target } = this;
     const { welcome } = connection;
     const timing = timingOf(welcome.detectionMs);
-    const signal = AbortSignal.any([options.signal, this.#ended.signal]);
+    const signal = AbortSignal.any([options.signal, this.#done.signal]);
     // A channel of its own, which finds a coordinator again that was started anew.
     const client = openClient(target);
     let provided: Provision | null = null;
