@@ -3,6 +3,7 @@ import { channelCredentials, tokenMetadata } from '../../../packages/trainer/dis
 import { connect } from '../../../packages/trainer/dist/worker/connection.js';
 import { Ended_Reason } from '../../../packages/trainer/dist/generated/chameleon/trainer/v1/trainer.js';
 import { VERSION } from '@chameleon/trainer';
+import { codeDigest } from '../../../packages/trainer/dist/code-digest.js';
 import { serveCalls } from '../distributed/processes.mjs';
 
 /** Workers that hold a stream each and compute nothing: they take a generation, and give it up when told to. */
@@ -17,7 +18,7 @@ serveCalls({
     const credentials = await channelCredentials(null);
     for (let i = 0; i < workers; i++) {
       const workerId = `worker-${i}`;
-      const hello = { protocol: PROTOCOL, version: VERSION, workerId, node: `node-${i}`, runId: '', configSha256: '', generation: 0 };
+      const hello = { protocol: PROTOCOL, version: VERSION, codeSha256: codeDigest(), workerId, node: `node-${i}`, runId: '', configSha256: '', generation: 0 };
       const connection = await connect({ host: '127.0.0.1', port, credentials, metadata: tokenMetadata(null) }, hello, { patienceMs: 30_000, signal: AbortSignal.timeout(DEADLINE_MS) });
       crowd.push(live(connection, workerId));
     }
