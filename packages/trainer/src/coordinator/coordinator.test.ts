@@ -64,6 +64,27 @@ describe('a coordinator', () => {
     await expect(fakeWorker({ port: running.port, id: 'late' })).rejects.toThrow(/is over \(done\)/);
   });
 
+  it('hears of steps that were done while nobody listened, from the worker whose state all take over', async () => {
+    const running = await start();
+    const [a, b] = await two(running);
+    a.step(1, 1);
+    await until('step 1', () => running.coordinator.parts.log.step === 1);
+    const { runId, configSha256 } = a.connection.welcome;
+    a.leave();
+    b.leave();
+    await until('both are lost', () => running.coordinator.membership.members.length === 0);
+    const again = await join_(running, 'a', { hello: { runId, configSha256, generation: 1 } });
+    again.ready();
+    await until('it is told that the others are gone', () => again.last('abandon')?.generation === 1);
+    again.say({ $case: 'ended', value: { generation: 1, reason: Ended_Reason.ABANDONED, detail: 'told to', position: { step: 3, epoch: 0 }, port: 4001, finishJson: '', recentFactsJson: [1, 2, 3].map(stepFact) } });
+    await until('it goes on', () => again.last('generation')?.number === 2);
+    expect(again.last('generation')).toMatchObject({ rank: 0, start: { step: 3, epoch: 0 } });
+    again.step(2, 4);
+    await until('step 4', () => running.coordinator.parts.log.step === 4);
+    expect(effectiveEvents(await events(running)).flatMap((event) => (event.type === 'step' ? [event.step] : []))).toEqual([1, 2, 3, 4]);
+    expect((await events(running)).filter((event) => event.type === 'fault' && event.message.includes('nobody could tell'))).toEqual([]);
+  });
+
   it('takes a lost worker’s facts from the one that is left, and forgets a generation that is over', async () => {
     const running = await start();
     const [a, b] = await two(running);

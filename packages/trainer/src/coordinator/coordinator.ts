@@ -9,7 +9,7 @@ import type { Change } from '../live/change.js';
 import { toWire } from '../live/wire.js';
 import { VERSION } from '../machine.js';
 import { type Decision, type MembershipOptions, decide, isExcluded } from '../membership/decide.js';
-import { type Generation, type MembershipEvent, type MembershipState, EMPTY, applyEvent } from '../membership/membership.js';
+import { type Generation, type MembershipEvent, type MembershipState, type Progress, EMPTY, applyEvent } from '../membership/membership.js';
 import type { RunDirectory } from '../run-directory.js';
 import type { Timing } from '../timing.js';
 import { ChangeRegister } from './change-register.js';
@@ -29,6 +29,8 @@ export interface Session {
   heartbeat: Heartbeat | null;
   /** It said that it leaves, or it may. */
   polite: boolean;
+  /** What it did in a generation that the others had left: counts if they take its state over. */
+  untold: readonly string[];
 }
 
 export interface CoordinatorParts {
@@ -107,7 +109,7 @@ export class Coordinator {
       earlier.link.close(new Refusal(status.ABORTED, 'The same worker came back on another stream.'));
       this.disconnected(earlier);
     }
-    const session: Session = { hello, link, stage: 'joining', ready: null, heartbeat: null, polite: false };
+    const session: Session = { hello, link, stage: 'joining', ready: null, heartbeat: null, polite: false, untold: [] };
     this.sessions.set(hello.workerId, session);
     const { welcome, run, timing } = this.parts;
     link.send({ $case: 'welcome', value: { ...welcome, runId: run.id, runDirectory: resolve(run.path), detectionMs: timing.detectionMs } });
@@ -257,7 +259,10 @@ export class Coordinator {
   #receiveEnded(session: Session, ended: Ended): void {
     const { workerId } = session.hello;
     const progress = ended.position ?? { step: 0, epoch: 0 };
-    if (session.stage === 'stale') return this.#join(session, { ...session.ready!, port: ended.port, position: progress, inMemory: true });
+    if (session.stage === 'stale') {
+      session.untold = ended.recentFactsJson;
+      return this.#join(session, { ...session.ready!, port: ended.port, position: progress, inMemory: true });
+    }
     this.#receiveFacts(session, ended.generation, ended.recentFactsJson);
     const { generation } = this.membership;
     if (generation?.number !== ended.generation) return;
@@ -343,6 +348,7 @@ export class Coordinator {
     this.#written = { members: ranks.map(({ id, node, address, port, seesRunDirectory }) => ({ id, node, address, port, seesRunDirectory })), split: [...split], holder, start, reason };
     this.#persist();
     const { log } = this.parts;
+    this.#tellUntold(ranks[holder]!.id, start);
     log.rewind(start);
     log.append({ type: 'generation', generation: number, step: start.step, epoch: start.epoch, workers: [...members], split: [...split], reason });
     const shared = { number, members: ranks.map(({ id, node, address }) => ({ workerId: id, node, address })), split: [...split], holder, start, meetingHost: ranks[0]!.address, meetingPort: ranks[0]!.port, reason, changes: toWire(this.changes.asked) };
@@ -352,6 +358,16 @@ export class Coordinator {
       this.#tellGeneration(() => ({ $case: 'pause', value: { generation: number, stop: true } }));
     }
     this.#changed();
+  }
+
+  /** The state that all take over may come from a worker that went on while nobody could hear it: what it did there was done. */
+  #tellUntold(holder: string, { step }: Progress): void {
+    const { log } = this.parts, session = this.sessions.get(holder);
+    if (session) {
+      log.tell(session.untold, false);
+      session.untold = [];
+    }
+    if (log.step < step) this.#fault(`${holder} holds the state after step ${step}, but nobody could tell of the steps from ${log.step + 1} on`);
   }
 
   #apply(event: MembershipEvent): void {

@@ -89,10 +89,11 @@ class Chaos {
     }
   }
 
-  /** The coordinator's exit code, and then the workers'. */
-  async end(): Promise<(number | null)[]> {
-    const code = await this.#coordinator.ended;
-    return [code, ...(await Promise.all(this.#workers.map(({ process }) => process.ended)))];
+  /** Who did not end well, with its last words. */
+  async end(): Promise<string[]> {
+    const processes = [{ id: 'coordinator', process: this.#coordinator as TestProcess }, ...this.#workers];
+    const codes = await Promise.all(processes.map(({ process }) => process.ended));
+    return processes.flatMap(({ id, process }, i) => (codes[i] === 0 ? [] : [`${id} ended with ${codes[i]}: ${process.lines.slice(-6).join('\n')}`]));
   }
 
   async #kill(victim: Worker): Promise<void> {
@@ -130,8 +131,8 @@ async function end(process: TestProcess): Promise<void> {
 }
 
 /** Does all faults of a plan to a run, one after the other, and waits for its end. */
-export async function runChaos(run: ChaosRun, plan: readonly Fault[]): Promise<{ injected: Fault[]; codes: (number | null)[] }> {
+export async function runChaos(run: ChaosRun, plan: readonly Fault[]): Promise<{ injected: Fault[]; unwell: string[] }> {
   const chaos = new Chaos(run);
   for (const fault of plan) await chaos.inject(fault);
-  return { injected: chaos.injected, codes: await chaos.end() };
+  return { injected: chaos.injected, unwell: await chaos.end() };
 }
