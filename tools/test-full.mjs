@@ -7,6 +7,7 @@ const steps = [
   { name: 'every test, in its long form', command: 'npx nx run-many --targets=lint,typecheck,test --parallel=1 --outputStyle=stream --skip-nx-cache' },
   { name: 'the libtorch backend under the address sanitizer', command: 'node tools/conformance/sanitizer.mjs' },
   { name: 'the libtorch backend on Node 24', command: 'node tools/conformance/other-node.mjs 24' },
+  { name: 'planted bugs, each noticed by its test', command: 'node tools/planted-bugs/main.mjs' },
 ];
 
 const results = steps.map(({ name, command }) => {

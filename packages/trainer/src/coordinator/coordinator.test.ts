@@ -272,6 +272,7 @@ describe('a coordinator and callers that it does not want', () => {
     const refused = (more: Partial<Parameters<typeof fakeWorker>[0]>) => fakeWorker({ port: running.port, id: 'b', token: 'right', ...more });
     await expect(refused({ token: 'wrong' })).rejects.toThrow(/join token is missing or wrong.*CHAMELEON_JOIN_TOKEN/);
     await expect(refused({ token: null })).rejects.toThrow(/join token is missing or wrong/);
+    for (const nearly of ['righ', 'rightly']) await expect(refused({ token: nearly })).rejects.toThrow(/join token is missing or wrong/);
     await expect(refused({ hello: { version: '0.0.9' } })).rejects.toThrow(/worker is Chameleon 0\.0\.9, the coordinator \d/);
     await expect(refused({ hello: { codeSha256: 'abcdef0123456789' } })).rejects.toThrow(/another build of Chameleon \d\S* \(abcdef012345\) than the coordinator \([0-9a-f]{12}\)\. Install the same one/);
     await expect(refused({ hello: { codeSha256: '' } })).rejects.toThrow(/another build .*\(unknown\)/);
