@@ -22,6 +22,8 @@ export function compileFlags({ standard, libtorch, gloo, oldStrings, modules }) 
   const headers = [join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include'), join(include, 'torch', 'csrc', 'api', 'include'), include];
   return [
     '-O3',
+    // A square root that might set errno can't be vectorised.
+    '-fno-math-errno',
     `-std=c++${standard}`,
     '-fPIC',
     '-Wall',

@@ -1,5 +1,6 @@
+import { useFusion } from '@chameleon/tfjs-libtorch';
 import { type Tensor, memory, tensor } from '@tensorflow/tfjs-core';
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Relu } from './modules/activation.js';
 import type { BatchNorm } from './modules/batch-norm.js';
 import { Dropout } from './modules/dropout.js';
@@ -89,8 +90,12 @@ function difference(values: Float32Array, along: Float32Array, lossAt: (values: 
   return (lossAt(moved(values, along, H)) - lossAt(moved(values, along, -H))) / (2 * H);
 }
 
-describe.each(TEST_BACKENDS)('the way back on %s', (backend) => {
-  beforeAll(() => useBackend(backend));
+describe.each([...TEST_BACKENDS, 'libtorch without fusion'] as const)('the way back on %s', (subject) => {
+  beforeAll(async () => {
+    await useBackend(subject === 'libtorch without fusion' ? 'libtorch' : subject);
+    useFusion(subject !== 'libtorch without fusion');
+  });
+  afterAll(() => useFusion(true));
   afterEach(() => expect(memory().numTensors).toBe(0));
 
   it.each(SUBJECTS)('through $name gives the gradients that differences give', ({ make, shape }) => {

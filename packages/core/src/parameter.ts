@@ -13,10 +13,16 @@ export class Parameter {
   trainable = true;
   gradient: Tensor | null = null;
   #value: Tensor;
-  #copy: Tensor | null = null;
+  readonly #derived = new Map<string, { tensor: Tensor; stamp: string }>();
+  #version = 0;
 
   constructor(readonly name: string, value: Tensor, readonly layout: Layout = 'plain') {
     this.#value = value;
+  }
+
+  /** Counts the changes of the value. */
+  get version(): number {
+    return this.#version;
   }
 
   get value(): Tensor {
@@ -33,14 +39,25 @@ export class Parameter {
 
   /** The value as the arithmetic takes it. The copy is kept until the value changes: for a frozen parameter, for good. */
   inPrecision(precision: Precision): Tensor {
-    if (precision === 'float32') return this.#value;
-    this.#copy ??= toPrecision(this.#value, precision);
-    return this.#copy;
+    return precision === 'float32' ? this.#value : this.derived(precision, '', () => toPrecision(this.#value, precision));
   }
 
-  /** What it holds at the moment: the value, its copy in another precision, the gradient. */
+  /**
+   * What was made of the value, which the parameter keeps and owns until the value changes, or `stamp`, which says of what else it was
+   * made. One of a kind is kept.
+   */
+  derived(kind: string, stamp: string, make: () => Tensor): Tensor {
+    const known = this.#derived.get(kind);
+    if (known?.stamp === stamp) return known.tensor;
+    known?.tensor.dispose();
+    const tensor = make();
+    this.#derived.set(kind, { tensor, stamp });
+    return tensor;
+  }
+
+  /** What it holds at the moment: the value, what was made of it, the gradient. */
   get tensors(): Tensor[] {
-    return [this.#value, this.#copy, this.gradient].filter((tensor) => tensor !== null);
+    return [this.#value, ...[...this.#derived.values()].map(({ tensor }) => tensor), this.gradient].filter((tensor) => tensor !== null);
   }
 
   /** Takes over a gradient, or adds it to the one that is there. */
@@ -63,8 +80,9 @@ export class Parameter {
 
   /** Says that the value was changed where it lies. */
   changed(): void {
-    this.#copy?.dispose();
-    this.#copy = null;
+    this.#version++;
+    for (const { tensor } of this.#derived.values()) tensor.dispose();
+    this.#derived.clear();
   }
 
   clearGradient(): void {
@@ -73,8 +91,8 @@ export class Parameter {
   }
 
   dispose(): void {
-    release(this.#value, this.#copy, this.gradient);
-    this.#copy = null;
+    this.changed();
+    release(this.#value, this.gradient);
     this.gradient = null;
   }
 }
@@ -82,6 +100,7 @@ export class Parameter {
 /** What belongs to the state and doesn't learn: BatchNorm's running statistics. */
 export class StateBuffer {
   #value: Tensor;
+  #version = 0;
 
   constructor(readonly name: string, value: Tensor) {
     this.#value = value;
@@ -91,8 +110,14 @@ export class StateBuffer {
     return this.#value;
   }
 
+  /** Counts the changes of the value. */
+  get version(): number {
+    return this.#version;
+  }
+
   /** Takes over a new value. */
   replace(value: Tensor): void {
+    this.#version++;
     this.#value.dispose();
     this.#value = value;
   }

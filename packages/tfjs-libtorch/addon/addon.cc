@@ -6,7 +6,9 @@
 #include "collectives.h"
 #include "convert.h"
 #include "environment.h"
+#include "fused-batch-norm.h"
 #include "optimizers.h"
+#include "packed-convolution.h"
 #include "prepared-convolution.h"
 #include "versions.h"
 
@@ -170,12 +172,18 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   if (convolutions_can_be_prepared()) {
     exports.Set("prepareConvolution", Napi::Function::New(env, prepare_convolution));
     exports.Set("runConvolution", Napi::Function::New(env, run_convolution));
+    exports.Set("packFilter", Napi::Function::New(env, pack_filter));
+    exports.Set("packedConvolution", Napi::Function::New(env, packed_convolution));
+    exports.Set("packedConvolutionInputGradient", Napi::Function::New(env, packed_convolution_input_gradient));
+    exports.Set("packedConvolutionFilterGradient", Napi::Function::New(env, packed_convolution_filter_gradient));
   }
 #if defined(USE_C10D_GLOO)
   exports.Set("collectives", true);
 #else
   exports.Set("collectives", false);
 #endif
+  exports.Set("fusedBatchNorm", Napi::Function::New(env, fused_batch_norm));
+  exports.Set("fusedBatchNormBackward", Napi::Function::New(env, fused_batch_norm_backward));
   exports.Set("openGroup", Napi::Function::New(env, open_group));
   exports.Set("sumOverRanks", Napi::Function::New(env, sum_over_ranks));
   exports.Set("beginSum", Napi::Function::New(env, begin_sum));

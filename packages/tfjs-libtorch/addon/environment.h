@@ -6,6 +6,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <napi.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,11 +36,14 @@ class SlotMap {
   std::vector<uint32_t> free_;
 };
 
+struct ConvolutionPlans;
+
 struct Environment {
   /// Where tensors are made.
   at::Device device{at::kCPU};
   SlotMap tensors;
   std::vector<c10::OperatorHandle> operators;
+  std::shared_ptr<ConvolutionPlans> convolutions;
 };
 
 inline Environment& environment(Napi::Env env) { return *env.GetInstanceData<Environment>(); }

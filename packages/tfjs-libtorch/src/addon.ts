@@ -18,6 +18,8 @@ export interface AllocatorMemory {
 }
 
 export interface AdamStepOptions { learningRate: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; decoupled: boolean; step: number }
+export interface FusedBatchNormOptions { training: boolean; momentum: number; epsilon: number; relu: boolean; inPlace: boolean }
+export interface FusedBatchNormBackwardOptions { epsilon: number; relu: boolean; needsInput: boolean; needsParameters: boolean; needsSum: boolean }
 export interface SgdStepOptions { learningRate: number; momentum: number; dampening: number; weightDecay: number; nesterov: boolean; step: number }
 
 /** Where ranks meet, as the addon takes it: see collectives.ts. */
@@ -47,6 +49,13 @@ export interface Addon {
   runConvolution?(this: void, prepared: Handle, x: Handle, add: Handle | null, relu: boolean): Handle;
   /** Whether the addon was compiled with Gloo's headers: if not, openGroup throws. */
   readonly collectives: boolean;
+  /** addon/fused-batch-norm.h and addon/packed-convolution.h say what these do; the convolutions are absent as the prepared ones are. */
+  fusedBatchNorm(x: Handle, scale: Handle, shift: Handle, mean: Handle, variance: Handle, summand: Handle | null, options: FusedBatchNormOptions): Handle[];
+  fusedBatchNormBackward(dy: Handle, x: Handle, y: Handle | null, scale: Handle, shift: Handle, mean: Handle, variance: Handle, batchMean: Handle | null, inverseDeviation: Handle | null, options: FusedBatchNormBackwardOptions): (Handle | null)[];
+  packFilter?(this: void, filter: Handle, scale: Handle | null, shift: Handle | null, mean: Handle | null, variance: Handle | null, epsilon: number): Handle;
+  packedConvolution?(this: void, x: Handle, filter: Handle, summand: Handle | null, strides: number, padding: number, relu: boolean, inPlace: boolean): Handle;
+  packedConvolutionInputGradient?(this: void, dy: Handle, filter: Handle, inputShape: number[], strides: number, padding: number): Handle;
+  packedConvolutionFilterGradient?(this: void, dy: Handle, x: Handle, filterShape: number[], strides: number, padding: number): Handle;
   /** addon/collectives.h says what each of these does. */
   openGroup(options: GroupOptions, onDone: (job: number, error: string | null, result: Float64Array | Uint8Array | undefined) => void): NativeGroup;
   sumOverRanks(group: NativeGroup, job: number, flat: Handle): void;

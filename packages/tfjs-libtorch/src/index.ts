@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { registerBackend } from '@tensorflow/tfjs-core';
+import { getKernel, registerBackend } from '@tensorflow/tfjs-core';
 import { addon } from './addon.js';
 import { LibtorchBackend } from './backend.js';
 import { BACKEND_NAME } from './kernel.js';
@@ -9,6 +9,7 @@ import { registerBinary } from './kernels/binary.js';
 import { registerComplex } from './kernels/complex.js';
 import { registerConvolution } from './kernels/convolution.js';
 import { registerCreation } from './kernels/creation.js';
+import { registerFusion, unregisterFusion } from './kernels/fusion.js';
 import { registerGather } from './kernels/gather.js';
 import { registerHostKernels } from './kernels/host.js';
 import { registerLocalResponse } from './kernels/local-response.js';
@@ -37,6 +38,7 @@ for (const register of families) register();
 registerBackend(BACKEND_NAME, () => {
   // Which of them there are, only the loaded addon knows.
   registerPreparedConvolution();
+  if (process.env.CHAMELEON_FUSION !== 'off') registerFusion();
   return new LibtorchBackend();
 });
 
@@ -58,6 +60,12 @@ export function libtorchPath(): string | null {
   addon();
   const maps = existsSync('/proc/self/maps') ? readFileSync('/proc/self/maps', 'utf8') : '';
   return /\/\S*\/libtorch_cpu\.so\S*/.exec(maps)?.[0] ?? null;
+}
+
+/** Whether the kernels are there that do several steps of a network in one. They are, unless CHAMELEON_FUSION=off; without them results differ by rounding alone. */
+export function useFusion(wanted: boolean): void {
+  unregisterFusion((name) => getKernel(name, BACKEND_NAME) != null);
+  if (wanted) registerFusion();
 }
 
 /** How many threads an operator may use. */

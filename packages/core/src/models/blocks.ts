@@ -1,43 +1,46 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
-import { Relu } from '../modules/activation.js';
-import { type Module, Sequential, chain } from '../modules/module.js';
-import { relu, reluBackward, sum } from '../ops/activation.js';
-import { release } from '../ops/kernels.js';
+import { ConvolutionUnit, type Summand } from '../modules/convolution-unit.js';
+import { type Module, chain, consume } from '../modules/module.js';
 import type { Parameter, StateBuffer } from '../parameter.js';
 import { type Pass, branch, sumOfGradients } from '../tape.js';
 import { type BlockKind, expansion } from './architecture.js';
 import type { Builder } from './builder.js';
 
-/** y = relu(main(x) + skip(x)), where skip is x itself or a projection of it. */
+/** y = relu(last(before(x)) + skip(x)), where skip is x itself or a projection of it. */
 export class ResidualBlock implements Module {
-  constructor(readonly main: Module, readonly projection: Module | null) {}
+  constructor(readonly before: readonly ConvolutionUnit[], readonly last: ConvolutionUnit, readonly projection: ConvolutionUnit | null) {}
 
   forward(x: Tensor, pass: Pass): Tensor {
-    const main = branch(pass, (inner) => this.main.forward(x, inner));
+    return this.consume(x.clone(), pass);
+  }
+
+  consume(x: Tensor, pass: Pass): Tensor {
     const skip = branch(pass, (inner) => (this.projection ? this.projection.forward(x, inner) : x.clone()));
-    const added = sum(main.y, skip.y);
-    const y = relu(added);
-    release(main.y, skip.y, added);
-    if (pass.tape && (main.pullback || skip.pullback)) {
-      const saved = y.clone();
+    let ofSum: Tensor | null = null;
+    const summand: Summand = { value: skip.y, onGradient: skip.pullback && ((gradient) => (ofSum = gradient)) };
+    const main = branch(pass, (inner) => {
+      const between = chain(x, inner, this.before);
+      x.dispose();
+      const y = this.last.forward(between, inner, summand);
+      between.dispose();
+      return y;
+    });
+    skip.y.dispose();
+    if (pass.tape && main.pullback) {
       pass.tape.push((dy) => {
-        const gradient = reluBackward(dy, saved);
-        release(dy, saved);
-        const throughSkip = skip.pullback?.(gradient.clone()) ?? null;
-        const throughMain = main.pullback?.(gradient.clone()) ?? null;
-        gradient.dispose();
-        return sumOfGradients(throughMain, throughSkip);
+        const throughMain = main.pullback!(dy);
+        return sumOfGradients(throughMain, ofSum && skip.pullback!(ofSum));
       });
     }
-    return y;
+    return main.y;
   }
 
   parameters(): Parameter[] {
-    return [...this.main.parameters(), ...(this.projection?.parameters() ?? [])];
+    return [...this.before, this.last, ...(this.projection ? [this.projection] : [])].flatMap((unit) => unit.parameters());
   }
 
   buffers(): StateBuffer[] {
-    return [...this.main.buffers(), ...(this.projection?.buffers() ?? [])];
+    return [...this.before, this.last, ...(this.projection ? [this.projection] : [])].flatMap((unit) => unit.buffers());
   }
 }
 
@@ -48,12 +51,11 @@ export function buildBlock(builder: Builder, kind: BlockKind, name: string, inpu
     kind === 'basic'
       ? [[inputs, width, 3, strides], [width, width, 3, 1]]
       : [[inputs, width, 1, 1], [width, width, 3, strides], [width, outputs, 1, 1]];
-  const main = sizes.flatMap(([from, to, size, step], i) => {
-    const layer: Module[] = [builder.conv(`${name}.conv${i + 1}`, from, to, size, step), builder.batchNorm(`${name}.bn${i + 1}`, to)];
-    return i < sizes.length - 1 ? [...layer, new Relu()] : layer;
-  });
-  const projection = strides !== 1 || inputs !== outputs ? [builder.conv(`${name}.downsample.0`, inputs, outputs, 1, strides), builder.batchNorm(`${name}.downsample.1`, outputs)] : [];
-  return { block: new ResidualBlock(new Sequential(main), projection.length > 0 ? new Sequential(projection) : null), outputs, modules: [...main, ...projection] };
+  const unit = (conv: string, norm: string, from: number, to: number, size: number, step: number, positive: boolean) => new ConvolutionUnit(builder.conv(conv, from, to, size, step), builder.batchNorm(norm, to), positive);
+  const main = sizes.map(([from, to, size, step], i) => unit(`${name}.conv${i + 1}`, `${name}.bn${i + 1}`, from, to, size, step, i < sizes.length - 1));
+  const projection = strides !== 1 || inputs !== outputs ? unit(`${name}.downsample.0`, `${name}.downsample.1`, inputs, outputs, 1, strides, false) : null;
+  const block = new ResidualBlock(main.slice(0, -1), main.at(-1)!, projection);
+  return { block, outputs, modules: [...main, ...(projection ? [projection] : [])].flatMap(({ conv, norm }): Module[] => [conv, norm]) };
 }
 
 /** A stage of blocks, of which only the first may stride. */
@@ -62,6 +64,10 @@ export class Stage implements Module {
 
   forward(x: Tensor, pass: Pass): Tensor {
     return chain(x, pass, this.blocks);
+  }
+
+  consume(x: Tensor, pass: Pass): Tensor {
+    return this.blocks.reduce((y, block) => consume(block, y, pass), x);
   }
 
   parameters(): Parameter[] {

@@ -1,6 +1,7 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { Relu } from '../modules/activation.js';
 import { BatchNorm } from '../modules/batch-norm.js';
+import { ConvolutionUnit } from '../modules/convolution-unit.js';
 import { Dropout } from '../modules/dropout.js';
 import { type Module, Sequential, chain } from '../modules/module.js';
 import { ConcatPool, GlobalAveragePool, MaxPool } from '../modules/pooling.js';
@@ -94,7 +95,7 @@ export function createClassifier({ architecture: wanted, classCount, head, seed,
     });
     stages.set(stage, new Stage(stage, built.map(({ block }) => block), built.flatMap(({ modules }) => modules)));
   });
-  const body = [stem.conv1, stem.bn1, new Relu(), new MaxPool({ filterSize: 3, strides: 2, pad: 1 }), ...(['layer1', 'layer2', 'layer3', 'layer4'] as const).map((stage) => stages.get(stage)!)];
+  const body = [new ConvolutionUnit(stem.conv1, stem.bn1, true), new MaxPool({ filterSize: 3, strides: 2, pad: 1 }), ...(['layer1', 'layer2', 'layer3', 'layer4'] as const).map((stage) => stages.get(stage)!)];
   const headModules = buildHead(head, new Builder(seed), featureCount(architecture), classCount);
   stages.set('fc', new Stage('fc', [new Sequential(headModules)], headModules));
   return new Classifier(architecture, head, classCount, stages, body, head === 'deep' ? new ConcatPool() : new GlobalAveragePool());

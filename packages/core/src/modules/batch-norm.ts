@@ -1,5 +1,5 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
-import { type BatchStatistics, batchNormBackward, batchNormInference, batchNormTraining } from '../ops/batch-norm.js';
+import { type BatchNormTensors, type BatchStatistics, batchNormBackward, batchNormInference, batchNormTraining } from '../ops/batch-norm.js';
 import { release } from '../ops/kernels.js';
 import { type GlobalStatistics, synchronisedBackward, synchronisedTraining } from '../ops/synchronised-batch-norm.js';
 import type { Parameter, StateBuffer } from '../parameter.js';
@@ -24,18 +24,27 @@ export class BatchNorm implements Module {
   ) {}
 
   forward(x: Tensor, pass: Pass): Tensor {
-    const tensors = { scale: this.weight.value, shift: this.bias.value, mean: this.runningMean.value, variance: this.runningVariance.value };
+    const tensors = this.tensors();
     if (!pass.training || !this.usesBatchStatistics) {
       const y = batchNormInference(x, tensors, this);
       this.#record(x, null, pass);
       return y;
     }
     const { y, batch, runningMean, runningVariance } = pass.acrossRanks ? synchronisedTraining(x, tensors, this, pass.acrossRanks) : batchNormTraining(x, tensors, this);
-    this.runningMean.replace(runningMean);
-    this.runningVariance.replace(runningVariance);
-    this.batchesTracked++;
+    this.move({ mean: runningMean, variance: runningVariance });
     if (!this.#record(x, batch, pass)) releaseStatistics(batch);
     return y;
+  }
+
+  tensors(): BatchNormTensors {
+    return { scale: this.weight.value, shift: this.bias.value, mean: this.runningMean.value, variance: this.runningVariance.value };
+  }
+
+  /** Takes over the running statistics after a training pass. */
+  move({ mean, variance }: { mean: Tensor; variance: Tensor }): void {
+    this.runningMean.replace(mean);
+    this.runningVariance.replace(variance);
+    this.batchesTracked++;
   }
 
   /** Pushes the way back, which owns `batch`; false where there is none. */
@@ -45,11 +54,10 @@ export class BatchNorm implements Module {
     if (!pass.tape || !(input || parameters)) return false;
     const saved = x.clone();
     pass.tape.push((dy) => {
-      const tensors = { scale: this.weight.value, shift: this.bias.value, mean: this.runningMean.value, variance: this.runningVariance.value };
       const { momentum, epsilon } = this, needs = { input, parameters };
       const { dx, dScale, dShift } = batch && 'count' in batch && pass.acrossRanks
-        ? synchronisedBackward(dy, saved, tensors, batch, { momentum, epsilon, precision: pass.precision }, needs, pass.acrossRanks)
-        : batchNormBackward(dy, saved, tensors, batch, this, needs);
+        ? synchronisedBackward(dy, saved, this.tensors(), batch, { momentum, epsilon, precision: pass.precision }, needs, pass.acrossRanks)
+        : batchNormBackward(dy, saved, this.tensors(), batch, this, needs);
       if (dScale) give(pass, this.weight, dScale);
       if (dShift) give(pass, this.bias, dShift);
       release(dy, saved);

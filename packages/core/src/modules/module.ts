@@ -8,6 +8,8 @@ import type { Pass } from '../tape.js';
  */
 export interface Module {
   forward(x: Tensor, pass: Pass): Tensor;
+  /** The same, but takes x over: for modules that can make y of its memory, or let go of it earlier. */
+  consume?: ((x: Tensor, pass: Pass) => Tensor) | undefined;
   parameters(): Parameter[];
   buffers(): StateBuffer[];
 }
@@ -15,12 +17,16 @@ export interface Module {
 /** Runs modules one after the other and lets go of what lies between them. */
 export function chain(x: Tensor, pass: Pass, modules: readonly Module[]): Tensor {
   let y = x;
-  for (const module of modules) {
-    const next = module.forward(y, pass);
-    if (y !== x) y.dispose();
-    y = next;
-  }
+  for (const module of modules) y = y === x ? module.forward(y, pass) : consume(module, y, pass);
   return y === x ? x.clone() : y;
+}
+
+/** Runs a module and lets go of what it takes. */
+export function consume(module: Module, x: Tensor, pass: Pass): Tensor {
+  if (module.consume) return module.consume(x, pass);
+  const y = module.forward(x, pass);
+  x.dispose();
+  return y;
 }
 
 export class Sequential implements Module {

@@ -75,3 +75,28 @@ function composedBackward(dy: Tensor, x: Tensor, tensors: BatchNormTensors, batc
   }
   return { dx: needs.input ? dx! : null, dScale: needs.parameters ? dScale! : null, dShift: needs.parameters ? dShift! : null };
 }
+
+/** Whether the backend does BatchNorm, a sum and ReLU in one. */
+export const hasBatchNormActivation = (): boolean => hasKernel('BatchNormActivation');
+
+export interface BatchNormActivated { y: Tensor; batch: BatchStatistics | null; moved: { mean: Tensor; variance: Tensor } | null }
+
+/**
+ * relu(BatchNorm(x) + summand) with the running statistics, or in training with the batch's; then also these, and the running ones after
+ * it. `inPlace` makes y of x's memory: x's values are gone, and x is still the caller's to let go.
+ */
+export function batchNormActivation(x: Tensor, tensors: BatchNormTensors, { summand, ...options }: BatchNormOptions & { training: boolean; relu: boolean; inPlace: boolean; summand?: Tensor | undefined }): BatchNormActivated {
+  const [y, mean, inverseDeviation, runningMean, runningVariance] = runKernel<Tensor[]>('BatchNormActivation', { x, ...tensors, ...(summand ? { summand } : {}) }, options);
+  if (!options.training) return { y: y!, batch: null, moved: null };
+  return { y: y!, batch: { mean: mean!, inverseDeviation: inverseDeviation! }, moved: { mean: runningMean!, variance: runningVariance! } };
+}
+
+export interface ActivatedGradients extends BatchNormGradients { dSum: Tensor | null }
+
+/** The gradients of the same. `y`, ReLU's output, is needed where something was added before it; `dSum` is that of the sum. */
+export function batchNormActivationBackward(dy: Tensor, x: Tensor, y: Tensor | null, tensors: BatchNormTensors, batch: BatchStatistics | null, { epsilon, relu, needs }: { epsilon: number; relu: boolean; needs: { input: boolean; parameters: boolean; sum: boolean } }): ActivatedGradients {
+  const saved = { ...(y ? { y } : {}), ...(batch ? { batchMean: batch.mean, inverseDeviation: batch.inverseDeviation } : {}) };
+  const outputs = runKernel<Tensor[]>('BatchNormActivationBackward', { dy, x, ...tensors, ...saved }, { epsilon, relu, needsInput: needs.input, needsParameters: needs.parameters, needsSum: needs.sum });
+  const take = (wanted: boolean) => (wanted ? outputs.shift()! : null);
+  return { dx: take(needs.input), dScale: take(needs.parameters), dShift: take(needs.parameters), dSum: take(needs.sum) };
+}

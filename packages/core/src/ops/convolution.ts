@@ -1,4 +1,5 @@
 import { type Tensor, type Tensor4D, concat, matMul, pad, reshape, stridedSlice, tidy } from '@tensorflow/tfjs-core';
+import type { BatchNormTensors } from './batch-norm.js';
 import { border, bordered, needsBorder, withoutBorder } from './border.js';
 import { hasKernel, runKernel } from './kernels.js';
 
@@ -30,6 +31,31 @@ export function conv2dFilterGradient(dy: Tensor, x: Tensor, filterShape: number[
   if (needsBorder(padding)) return tidy(() => conv2dFilterGradient(dy, border(x, padding), filterShape, { ...geometry, padding: 0 }));
   if (hasKernel('Conv2DBackpropFilter')) return runKernel<Tensor>('Conv2DBackpropFilter', { x, dy }, { ...attributes(geometry), filterShape });
   return filterGradientByProducts(dy as Tensor4D, x as Tensor4D, filterShape, geometry);
+}
+
+/** Whether the backend lays filters out for the processor itself, from float32. */
+export const hasPackedConvolution = (): boolean => hasKernel('PackedConv2D');
+
+/** A filter that changes, [height, width, in, out] in float32, or the pack of one that doesn't. */
+export type FilterOrPack = { filter: Tensor } | { pack: Tensor };
+
+/** A tensor that stands for a filter, laid out once; with BatchNorm's running statistics folded in where they are given. */
+export function packFilter(filter: Tensor, folded?: BatchNormTensors & { epsilon: number }): Tensor {
+  const { epsilon = 0, ...tensors } = folded ?? {};
+  return runKernel<Tensor>('PackFilter', { filter, ...tensors }, { epsilon });
+}
+
+/** relu(convolution(x) + what is folded into the pack + summand), in x's precision. The summand stays the caller's, who may only let it go. */
+export function packedConv2d(x: Tensor, filter: FilterOrPack, { strides, padding, relu = false, summand }: ConvolutionGeometry & { relu?: boolean; summand?: Tensor | undefined }): Tensor {
+  return runKernel<Tensor>('PackedConv2D', { x, ...filter, ...(summand ? { summand } : {}) }, { strides, padding, relu, spent: true });
+}
+
+export function packedConv2dInputGradient(dy: Tensor, filter: FilterOrPack, inputShape: number[], { strides, padding }: ConvolutionGeometry): Tensor {
+  return runKernel<Tensor>('PackedConv2DInputGradient', { dy, ...filter }, { strides, padding, inputShape });
+}
+
+export function packedConv2dFilterGradient(dy: Tensor, x: Tensor, filterShape: number[], { strides, padding }: ConvolutionGeometry): Tensor {
+  return runKernel<Tensor>('PackedConv2DFilterGradient', { dy, x }, { strides, padding, filterShape });
 }
 
 /** For backends without that kernel (wasm): one matrix product for each position in the filter. */

@@ -124,8 +124,9 @@ export function watchStages(model: Classifier): { seen: Map<string, Float32Array
       seen.set(name === 'fc' ? 'logits' : name, channelsFirst(y));
       return y;
     };
+    module.consume = undefined;
   }
-  return { seen, stop: () => watched.forEach(([, module]) => Reflect.deleteProperty(module, 'forward')) };
+  return { seen, stop: () => watched.forEach(([, module]) => ['forward', 'consume'].forEach((name) => Reflect.deleteProperty(module, name))) };
 }
 
 /** [batch, height, width, channels] → [batch, channels, height, width]; rows of features stay as they are. */

@@ -1,0 +1,279 @@
+// ATen 1.13 rounds each filter to bfloat16, lays it out for the processor forward and again backward, and gives a filter's gradient in
+// bfloat16 and in another order than the filter's. oneDNN reads the float32 filter straight into the layout that it wants, and the
+// gradient leaves it in float32 in the filter's own order, as the optimizer wants it. A frozen filter is laid out once.
+#include "packed-convolution.h"
+
+#include "convert.h"
+#include "environment.h"
+#include "onednn.h"
+
+#if CHAMELEON_ONEDNN
+
+#include <map>
+#include <tuple>
+
+namespace chameleon {
+
+namespace {
+
+using dnnl::memory;
+
+enum class Way { forward, input, filter };
+
+/// What one shape is computed with. A primitive's scratch memory is the caller's, so that it comes from the allocator and goes again.
+struct Plan {
+  dnnl::primitive primitive;
+  memory::desc source, filter, destination, scratch;
+};
+
+using Key = std::tuple<Way, std::vector<int64_t>, std::vector<int64_t>, int64_t, int64_t, at::ScalarType, bool, bool, bool>;
+
+/// A convolution's shape, in ATen's order of axes.
+struct Geometry {
+  std::vector<int64_t> input, filter;
+  int64_t strides, padding;
+  at::ScalarType type;
+
+  std::vector<int64_t> output() const {
+    const auto out = [&](int64_t side, int64_t window) { return (side + 2 * padding - window) / strides + 1; };
+    return {input[0], filter[0], out(input[2], filter[2]), out(input[3], filter[3])};
+  }
+};
+
+/// How a filter that doesn't change lies in memory, in each layout that was asked for; it goes about as a tensor of bytes, so that who
+/// disposes the tensor disposes it.
+struct Pack {
+  static constexpr uint64_t kMark = 0x7061636b6564666c;
+  uint64_t mark = kMark;
+  /// [out, in, height, width], the parameter's own memory.
+  at::Tensor filter;
+  /// Of a folded BatchNorm, a value an output; else not there.
+  at::Tensor factor, bias;
+  std::vector<std::pair<memory::desc, at::Tensor>> layouts;
+};
+
+}  // namespace
+
+struct ConvolutionPlans {
+  static constexpr size_t kMost = 1024;
+  std::map<Key, Plan> plans;
+};
+
+namespace {
+
+memory::desc plain(const std::vector<int64_t>& shape, memory::data_type type) { return {memory::dims(shape.begin(), shape.end()), type, memory::format_tag::nhwc}; }
+
+Plan plan_of(const Geometry& g, Way way, bool bias, bool sum, bool relu) {
+  const auto type = onednn::type_of(g.type);
+  const auto input = plain(g.input, type), output = plain(g.output(), type);
+  const memory::dims filter_dims(g.filter.begin(), g.filter.end()), strides{g.strides, g.strides}, padding{g.padding, g.padding};
+  const memory::desc filter(filter_dims, type, memory::format_tag::any);
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::post_ops operations;
+  if (sum) operations.append_sum();
+  if (relu) operations.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+  attributes.set_post_ops(operations);
+  const auto direct = dnnl::algorithm::convolution_direct;
+  const auto forward_of = [&](const dnnl::primitive_attr& a) {
+    const auto kind = bias ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
+    const memory::desc moved({g.filter[0]}, memory::data_type::f32, memory::format_tag::x);
+    const auto desc = bias ? dnnl::convolution_forward::desc(kind, direct, input, filter, moved, output, strides, padding, padding)
+                           : dnnl::convolution_forward::desc(kind, direct, input, filter, output, strides, padding, padding);
+    return dnnl::convolution_forward::primitive_desc(desc, a, onednn::cpu());
+  };
+  if (way == Way::forward) {
+    const auto made = forward_of(attributes);
+    return {dnnl::convolution_forward(made), made.src_desc(), made.weights_desc(), made.dst_desc(), made.scratchpad_desc()};
+  }
+  const auto hint = forward_of(dnnl::primitive_attr());
+  if (way == Way::input) {
+    const dnnl::convolution_backward_data::primitive_desc made({direct, input, filter, output, strides, padding, padding}, attributes, onednn::cpu(), hint);
+    return {dnnl::convolution_backward_data(made), made.diff_src_desc(), made.weights_desc(), made.diff_dst_desc(), made.scratchpad_desc()};
+  }
+  const memory::desc wide(filter_dims, memory::data_type::f32, memory::format_tag::any);
+  const dnnl::convolution_backward_weights::primitive_desc made({direct, input, wide, output, strides, padding, padding}, attributes, onednn::cpu(), hint);
+  return {dnnl::convolution_backward_weights(made), made.src_desc(), made.diff_weights_desc(), made.diff_dst_desc(), made.scratchpad_desc()};
+}
+
+const Plan& plan_for(Environment& here, const Geometry& g, Way way, bool bias = false, bool sum = false, bool relu = false) {
+  if (!here.convolutions) here.convolutions = std::make_shared<ConvolutionPlans>();
+  auto& plans = here.convolutions->plans;
+  const Key key{way, g.input, g.filter, g.strides, g.padding, g.type, bias, sum, relu};
+  const auto found = plans.find(key);
+  if (found != plans.end()) return found->second;
+  if (plans.size() >= ConvolutionPlans::kMost) plans.clear();
+  return plans.emplace(key, plan_of(g, way, bias, sum, relu)).first->second;
+}
+
+at::Tensor bytes(const memory::desc& desc) { return at::empty({static_cast<int64_t>(desc.get_size())}, at::kByte); }
+
+void execute(const Plan& plan, std::unordered_map<int, memory> arguments) {
+  const auto scratch = bytes(plan.scratch);
+  arguments.emplace(DNNL_ARG_SCRATCHPAD, onednn::memory_of(plan.scratch, scratch));
+  plan.primitive.execute(onednn::stream(), arguments);
+  onednn::stream().wait();
+}
+
+/// [out, in, height, width], wherever its values lie.
+memory::desc strided(const at::Tensor& filter) {
+  const auto sizes = filter.sizes(), strides = filter.strides();
+  return {memory::dims(sizes.begin(), sizes.end()), onednn::type_of(filter.scalar_type()), memory::dims(strides.begin(), strides.end())};
+}
+
+void reorder(const memory::desc& from, const at::Tensor& source, const memory::desc& to, const at::Tensor& target) {
+  memory in = onednn::memory_of(from, source), out = onednn::memory_of(to, target);
+  dnnl::reorder(in, out).execute(onednn::stream(), in, out);
+  onednn::stream().wait();
+}
+
+at::Tensor laid_out(const at::Tensor& filter, const memory::desc& wanted) {
+  auto target = bytes(wanted);
+  reorder(strided(filter), filter, wanted, target);
+  return target;
+}
+
+/// A filter as a call was given it: as it is, or as a pack.
+struct Given {
+  at::Tensor filter;
+  Pack* pack = nullptr;
+
+  at::Tensor in(const memory::desc& wanted) const {
+    if (pack == nullptr) return laid_out(filter, wanted);
+    for (const auto& [desc, tensor] : pack->layouts)
+      if (desc == wanted) return tensor;
+    const auto folded = pack->factor.defined() ? filter * pack->factor.view({-1, 1, 1, 1}) : filter;
+    pack->layouts.emplace_back(wanted, laid_out(folded, wanted));
+    return pack->layouts.back().second;
+  }
+};
+
+/// Ours [height, width, in, out] as ATen's [out, in, height, width]: a view.
+at::Tensor outward(const at::Tensor& filter) {
+  TORCH_CHECK(filter.dim() == 4 && filter.scalar_type() == at::kFloat && filter.is_cpu(), "a filter is [height, width, in, out] in float32 on the CPU, not ", filter.toString(), " ", filter.sizes());
+  return filter.permute({3, 2, 0, 1});
+}
+
+Given given(Environment& here, const Napi::Value& value) {
+  const auto tensor = here.tensors.get(value.As<Napi::Number>().DoubleValue());
+  if (tensor.scalar_type() != at::kByte) return {outward(tensor)};
+  auto* pack = tensor.numel() == sizeof(Pack) ? static_cast<Pack*>(tensor.data_ptr()) : nullptr;
+  TORCH_CHECK(pack != nullptr && pack->mark == Pack::kMark, "that is no packed filter");
+  return {pack->filter, pack};
+}
+
+/// [batch, height, width, channels] in one piece.
+at::Tensor image(Environment& here, const Napi::Value& value) {
+  const auto tensor = here.tensors.get(value.As<Napi::Number>().DoubleValue());
+  TORCH_CHECK(tensor.dim() == 4 && tensor.is_cpu() && (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16),
+              "a convolution takes [batch, height, width, channels] in float32 or bfloat16 on the CPU, not ", tensor.toString(), " ", tensor.sizes());
+  return tensor.contiguous();
+}
+
+std::vector<int64_t> channels_first(at::IntArrayRef shape) { return {shape[0], shape[3], shape[1], shape[2]}; }
+
+at::Tensor empty_image(const std::vector<int64_t>& shape, at::ScalarType type) { return at::empty({shape[0], shape[2], shape[3], shape[1]}, type); }
+
+Geometry geometry(std::vector<int64_t> input, at::IntArrayRef filter, const Napi::Value& strides, const Napi::Value& padding, at::ScalarType type) {
+  Geometry g{std::move(input), filter.vec(), strides.As<Napi::Number>().Int64Value(), padding.As<Napi::Number>().Int64Value(), type};
+  TORCH_CHECK(g.strides > 0 && g.padding >= 0, "a stride is positive, a padding is not negative");
+  TORCH_CHECK(g.input.size() == 4 && g.filter.size() == 4 && g.input[1] == g.filter[1], "a filter for ", g.filter[1], " channels was given an input of ", g.input[1]);
+  const auto output = g.output();
+  TORCH_CHECK(output[2] > 0 && output[3] > 0, "the filter is larger than the picture");
+  return g;
+}
+
+Napi::Value handle(const Napi::CallbackInfo& info, const at::Tensor& tensor) { return Napi::Number::New(info.Env(), environment(info.Env()).tensors.put(tensor)); }
+
+}  // namespace
+
+Napi::Value pack_filter(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto& here = environment(info.Env());
+    const auto tensor = [&](size_t i) { return here.tensors.get(info[i].As<Napi::Number>().DoubleValue()); };
+    auto pack = std::make_unique<Pack>();
+    pack->filter = outward(tensor(0));
+    if (info[1].IsNumber()) {
+      const auto scale = tensor(1), shift = tensor(2), mean = tensor(3), variance = tensor(4);
+      TORCH_CHECK(scale.numel() == pack->filter.size(0), "BatchNorm of ", scale.numel(), " channels after a convolution of ", pack->filter.size(0));
+      pack->factor = scale / (variance + info[5].As<Napi::Number>().DoubleValue()).sqrt();
+      pack->bias = (shift - mean * pack->factor).contiguous();
+    }
+    const auto release = [](void* pointer) { delete static_cast<Pack*>(pointer); };
+    return handle(info, at::from_blob(pack.release(), {static_cast<int64_t>(sizeof(Pack))}, release, at::kByte));
+  });
+}
+
+Napi::Value packed_convolution(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto& here = environment(info.Env());
+    const auto x = image(here, info[0]);
+    const auto filter = given(here, info[1]);
+    const auto g = geometry(channels_first(x.sizes()), filter.filter.sizes(), info[3], info[4], x.scalar_type());
+    const auto summand = info[2].IsNumber() ? image(here, info[2]) : at::Tensor();
+    TORCH_CHECK(!summand.defined() || (channels_first(summand.sizes()) == g.output() && summand.scalar_type() == g.type), "what is added to the convolution is of another shape or type");
+    // oneDNN adds to what lies where the result goes.
+    const auto y = !summand.defined() ? empty_image(g.output(), g.type) : info[6].ToBoolean() ? summand : summand.clone();
+    if (x.numel() == 0) return handle(info, y);
+    const bool bias = filter.pack != nullptr && filter.pack->bias.defined();
+    const Plan& plan = plan_for(here, g, Way::forward, bias, summand.defined(), info[5].ToBoolean());
+    const auto weights = filter.in(plan.filter);
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, onednn::memory_of(plan.source, x)}, {DNNL_ARG_WEIGHTS, onednn::memory_of(plan.filter, weights)}, {DNNL_ARG_DST, onednn::memory_of(plan.destination, y)}};
+    if (bias) arguments.emplace(DNNL_ARG_BIAS, onednn::memory_of({{g.filter[0]}, memory::data_type::f32, memory::format_tag::x}, filter.pack->bias));
+    execute(plan, std::move(arguments));
+    return handle(info, y);
+  });
+}
+
+Napi::Value packed_convolution_input_gradient(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto& here = environment(info.Env());
+    const auto dy = image(here, info[0]);
+    const auto filter = given(here, info[1]);
+    const auto g = geometry(channels_first(to_integers(info[2])), filter.filter.sizes(), info[3], info[4], dy.scalar_type());
+    TORCH_CHECK(channels_first(dy.sizes()) == g.output(), "a gradient of shape ", dy.sizes(), " doesn't fit the convolution's output");
+    const auto dx = empty_image(g.input, g.type);
+    if (dx.numel() == 0) return handle(info, dx);
+    const Plan& plan = plan_for(here, g, Way::input);
+    const auto weights = filter.in(plan.filter);
+    execute(plan, {{DNNL_ARG_DIFF_DST, onednn::memory_of(plan.destination, dy)}, {DNNL_ARG_WEIGHTS, onednn::memory_of(plan.filter, weights)}, {DNNL_ARG_DIFF_SRC, onednn::memory_of(plan.source, dx)}});
+    return handle(info, dx);
+  });
+}
+
+Napi::Value packed_convolution_filter_gradient(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto& here = environment(info.Env());
+    const auto dy = image(here, info[0]), x = image(here, info[1]);
+    const auto shape = to_integers(info[2]);
+    const auto g = geometry(channels_first(x.sizes()), {shape.at(3), shape.at(2), shape.at(0), shape.at(1)}, info[3], info[4], x.scalar_type());
+    TORCH_CHECK(channels_first(dy.sizes()) == g.output() && dy.scalar_type() == g.type, "a gradient of shape ", dy.sizes(), " doesn't fit the convolution's output");
+    // In memory [out, height, width, in], as core keeps filters.
+    const auto gradient = at::empty({g.filter[0], g.filter[2], g.filter[3], g.filter[1]}, at::kFloat).permute({1, 2, 3, 0});
+    if (x.numel() == 0) return handle(info, gradient.zero_());
+    const Plan& plan = plan_for(here, g, Way::filter);
+    const auto target = outward(gradient);
+    const bool direct = plan.filter == strided(target);
+    const auto made = direct ? target : bytes(plan.filter);
+    execute(plan, {{DNNL_ARG_DIFF_DST, onednn::memory_of(plan.destination, dy)}, {DNNL_ARG_SRC, onednn::memory_of(plan.source, x)}, {DNNL_ARG_DIFF_WEIGHTS, onednn::memory_of(plan.filter, made)}});
+    if (!direct) reorder(plan.filter, made, strided(target), target);
+    return handle(info, gradient);
+  });
+}
+
+}  // namespace chameleon
+
+#else
+
+namespace chameleon {
+
+struct ConvolutionPlans {};
+
+Napi::Value pack_filter(const Napi::CallbackInfo& info) { throw Napi::Error::New(info.Env(), "the addon was compiled without oneDNN's headers"); }
+Napi::Value packed_convolution(const Napi::CallbackInfo& info) { return pack_filter(info); }
+Napi::Value packed_convolution_input_gradient(const Napi::CallbackInfo& info) { return pack_filter(info); }
+Napi::Value packed_convolution_filter_gradient(const Napi::CallbackInfo& info) { return pack_filter(info); }
+
+}  // namespace chameleon
+
+#endif

@@ -1,0 +1,28 @@
+// Convolutions of a training step, forward and backward, by oneDNN itself.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+namespace chameleon {
+
+/// The primitives that an environment has made, by shape.
+struct ConvolutionPlans;
+
+/// packFilter(filter, scale | null, shift, mean, variance, epsilon) → a handle that keeps, for a filter that doesn't change, how the
+/// processor wants it; with BatchNorm's running statistics folded in where they are given.
+Napi::Value pack_filter(const Napi::CallbackInfo& info);
+
+/// packedConvolution(x, filter | pack, summand | null, strides, padding, relu, inPlace) → relu(convolution(x) + summand), with inPlace
+/// where the summand lay. x and y are [batch, height, width, channels], a filter [height, width, in, out] in float32; x's type is the
+/// arithmetic's.
+Napi::Value packed_convolution(const Napi::CallbackInfo& info);
+
+/// packedConvolutionInputGradient(dy, filter | pack, inputShape, strides, padding) → dx.
+Napi::Value packed_convolution_input_gradient(const Napi::CallbackInfo& info);
+
+/// packedConvolutionFilterGradient(dy, x, filterShape, strides, padding) → the filter's gradient in float32, in memory as core keeps filters.
+Napi::Value packed_convolution_filter_gradient(const Napi::CallbackInfo& info);
+
+}  // namespace chameleon

@@ -1,0 +1,85 @@
+"""PyTorch's side of `npm run bench`: a ResNet that learns in one of four ways, eager, autocast and channels_last.
+
+Reads one JSON object a line from standard input, `{"name": "build" | "train" | "memory", ...}`, and answers each with one line.
+"""
+import gc
+import json
+import statistics
+import sys
+import time
+
+import torch
+import torchvision
+from torch import nn
+
+
+def megabytes(field: str) -> float:
+    with open('/proc/self/status') as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(field)) / 1024
+
+
+def restart_peak() -> None:
+    with open('/proc/self/clear_refs', 'w') as file:
+        file.write('5')
+
+
+class Worker:
+    def build(self, arch: str, kind: str, precision: str, batch: int, size: int, threads: int) -> dict:
+        torch.set_num_threads(threads)
+        torch.manual_seed(1)
+        gc.collect()
+        # What importing costs is not the step's: memory counts from here.
+        self.baseline = megabytes('VmRSS:')
+        restart_peak()
+        self.rounded = precision == 'bfloat16'
+        self.model = getattr(torchvision.models, arch)(num_classes=2).to(memory_format=torch.channels_last)
+        self.model.train()
+        norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
+        for parameter in self.model.parameters():
+            parameter.requires_grad = kind == 'full'
+        for parameter in self.model.fc.parameters():
+            parameter.requires_grad = True
+        for norm in norms:
+            norm.train(kind != 'eval')
+            for parameter in norm.parameters():
+                parameter.requires_grad = kind in ('full', 'batch-norm-only')
+        self.optimizer = torch.optim.Adam([parameter for parameter in self.model.parameters() if parameter.requires_grad], lr=1e-4)
+        self.x = torch.rand(batch, 3, size, size).mul_(2).sub_(1).to(memory_format=torch.channels_last)
+        self.y = torch.arange(batch) % 2
+        return {'version': torch.__version__, 'threads': torch.get_num_threads()}
+
+    def step(self) -> float:
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=self.rounded):
+            logits = self.model(self.x)
+        loss = nn.functional.cross_entropy(logits.float(), self.y)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def train(self, steps: int) -> dict:
+        times, loss = [], float('nan')
+        for _ in range(steps):
+            start = time.perf_counter()
+            loss = self.step()
+            times.append(1000 * (time.perf_counter() - start))
+        return {'stepMs': statistics.median(times), 'loss': loss}
+
+    def memory(self) -> dict:
+        return {'peakMiB': megabytes('VmHWM:') - self.baseline, 'processPeakMiB': megabytes('VmHWM:')}
+
+
+def main() -> None:
+    worker = Worker()
+    print(json.dumps({'value': 'ready'}), flush=True)
+    for line in sys.stdin:
+        call = json.loads(line)
+        try:
+            answer = {'value': getattr(worker, call.pop('name'))(**call)}
+        except Exception as error:  # noqa: BLE001: whatever went wrong is the caller's to tell
+            answer = {'error': f'{type(error).__name__}: {error}'}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == '__main__':
+    main()
