@@ -196,6 +196,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("takeFromBucket", Napi::Function::New(env, take_from_bucket));
   exports.Set("memory", Napi::Function::New(env, memory));
   exports.Set("resetPeak", Napi::Function::New(env, [](const Napi::CallbackInfo&) { reset_peak(); }));
+  exports.Set("limitMemory", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { limit_memory(info[0].As<Napi::Number>().Int64Value()); }));
   exports.Set("emptyCache", Napi::Function::New(env, [](const Napi::CallbackInfo&) { empty_cache(); }));
   exports.Set("useDevice", Napi::Function::New(env, use_device));
   exports.Set("hasCuda", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value { return Napi::Boolean::New(info.Env(), at::hasCUDA()); }));

@@ -6,10 +6,12 @@
 #include <c10/util/Exception.h>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <mutex>
 
@@ -20,10 +22,23 @@ namespace {
 constexpr size_t kHeader = 64;
 constexpr size_t kGranule = 512;
 
+/// What the machine or its control group gives a process at most. Linux promises more than it has and then ends whoever takes it at its
+/// word, so a limit has to be known to be an error.
+int64_t available_bytes() {
+  auto bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
+  int64_t group = 0;
+  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    // "max" is no number, and leaves the machine's.
+    if (std::ifstream(path) >> group && group > 0) bytes = std::min(bytes, group);
+  }
+  return bytes;
+}
+
 struct CachingAllocator final : c10::Allocator {
   std::mutex mutex;
   std::multimap<size_t, char*> idle;
   AllocatorStatistics statistics{0, 0, 0};
+  int64_t limit_bytes = available_bytes();
 
   /// Never destroyed: tensors of other threads may outlive static objects.
   static CachingAllocator& instance() {
@@ -76,9 +91,12 @@ struct CachingAllocator final : c10::Allocator {
 
   char* fresh(size_t size) {
     void* memory = nullptr;
-    if (posix_memalign(&memory, kHeader, size + kHeader) != 0) {
+    const auto wanted = static_cast<int64_t>(size);
+    if (statistics.live_bytes + statistics.cached_bytes + wanted > limit_bytes) drop_idle();
+    const bool allowed = statistics.live_bytes + wanted <= limit_bytes;
+    if (!allowed || posix_memalign(&memory, kHeader, size + kHeader) != 0) {
       drop_idle();
-      TORCH_CHECK(posix_memalign(&memory, kHeader, size + kHeader) == 0, "out of memory: ", size, " bytes were asked for while ",
+      TORCH_CHECK(allowed && posix_memalign(&memory, kHeader, size + kHeader) == 0, "out of memory: ", size, " bytes were asked for while ",
                   statistics.live_bytes, " are in use. A smaller batch needs less.");
     }
     prefer_huge_pages(static_cast<char*>(memory), size);
@@ -119,6 +137,14 @@ void reset_peak() {
   auto& allocator = CachingAllocator::instance();
   std::lock_guard<std::mutex> lock(allocator.mutex);
   allocator.statistics.peak_bytes = allocator.statistics.live_bytes;
+}
+
+void limit_memory(int64_t bytes) {
+  auto& allocator = CachingAllocator::instance();
+  std::lock_guard<std::mutex> lock(allocator.mutex);
+  allocator.limit_bytes = bytes > 0 ? bytes : available_bytes();
+  // What was kept under another limit would go round this one.
+  allocator.drop_idle();
 }
 
 void empty_cache() {

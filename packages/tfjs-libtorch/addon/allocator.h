@@ -17,6 +17,8 @@ struct AllocatorStatistics {
 void install_caching_allocator();
 AllocatorStatistics allocator_statistics();
 void reset_peak();
+/// The most that tensors may take; 0 is what the machine, or its control group, gives.
+void limit_memory(int64_t bytes);
 /// Gives all kept blocks back to the system.
 void empty_cache();
 

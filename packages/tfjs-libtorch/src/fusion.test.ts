@@ -59,7 +59,7 @@ describe('BatchNorm with a sum and ReLU in one', () => {
   });
 
   it('makes its output of its input where it is told to', () => {
-    const x = noise([2, 4, 4, 8], 1), parameters = parametersOf(8), attributes = { training: true, relu: true, momentum: 0.1, epsilon: EPSILON };
+    const x = noise([2, 16, 16, 8], 1), parameters = parametersOf(8), attributes = { training: true, relu: true, momentum: 0.1, epsilon: EPSILON };
     const apart = runAll('BatchNormActivation', { x, ...parameters }, { ...attributes, inPlace: false });
     const before = (memory() as unknown as { liveBytes: number }).liveBytes;
     const inside = runAll('BatchNormActivation', { x, ...parameters }, { ...attributes, inPlace: true });
@@ -130,7 +130,7 @@ describe.skipIf(!hasPacking)('a packed convolution (needs the headers of libdnnl
     expect(() => run('PackedConv2D', { x, filter }, attributes)).toThrow('a filter for 8 channels was given an input of 4');
     expect(() => run('PackedConv2D', { x: small, filter }, { ...attributes, padding: 0 })).toThrow('the filter is larger than the picture');
     expect(() => run('PackedConv2D', { x: small, filter }, { ...attributes, strides: 0 })).toThrow('a stride is positive');
-    expect(() => run('PackedConv2D', { x: small, pack: bytes }, attributes)).toThrow('that is no packed filter');
+    expect(() => run('PackedConv2D', { x: small, pack: bytes }, attributes)).toThrow('a filter is [height, width, in, out]');
     expect(() => run('PackedConv2D', { x: small, filter, summand: x }, attributes)).toThrow('another shape or type');
     for (const t of [x, filter, small, bytes]) t.dispose();
   });

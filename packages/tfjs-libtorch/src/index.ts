@@ -73,4 +73,6 @@ export const setThreads = (count: number): void => addon().setThreads(count);
 
 /** The allocator's figures for this process, and the start of a new peak. */
 export const memory = () => addon().memory();
+/** The most that tensors may take, in bytes; beyond it there is an error that says so. 0, as at the start: what the machine or its control group gives. */
+export const limitMemory = (bytes: number): void => addon().limitMemory(bytes);
 export const resetPeak = (): void => addon().resetPeak();

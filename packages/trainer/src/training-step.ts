@@ -59,7 +59,8 @@ export async function trainStep(batch: StepBatch, groups: readonly ParameterGrou
   const statistics = rememberStatistics(model);
   try {
     const synchronised = settings.syncBatchNorm && exchange.worldSize > 1;
-    const own = synchronised ? whole(model, () => passThrough(batch, parts, true)) : passThrough(batch, parts, false);
+    // One that is given up half-way, by the others or for want of memory, leaves nothing behind.
+    const own = whole(model, () => passThrough(batch, parts, synchronised));
     onPhase('exchange');
     const learning = groups.flatMap((group) => group.parameters);
     await exchange.sumGradients(learning);

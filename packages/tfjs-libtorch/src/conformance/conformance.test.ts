@@ -6,6 +6,7 @@ import { getGradient, getKernelsForBackend } from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import '../index.js';
 import { BACKEND_NAME } from '../kernel.js';
+import { FUSED_KERNELS } from '../kernels/fusion.js';
 import { type ConformanceRow, compareBackends, recordKernels } from './compare.js';
 import { ownCases, publicCases } from './suite.js';
 
@@ -27,9 +28,9 @@ describe('the libtorch backend', () => {
   });
 
   it('has no kernel that the suite leaves out', () => {
-    // These two are libtorch's alone, whose handles mean nothing to another backend: prepared-convolution.test.ts has them.
-    const ownTests = ['PrepareConvolution', 'PreparedConvolution'].filter((name) => names().includes(name));
-    expect(names().filter((name) => !called.has(name))).toEqual(ownTests);
+    // These are libtorch's alone, whose handles mean nothing to another backend: prepared-convolution.test.ts and fusion.test.ts have them.
+    const ownTests = ['PrepareConvolution', 'PreparedConvolution', ...FUSED_KERNELS].filter((name) => names().includes(name));
+    expect(names().filter((name) => !called.has(name)).sort()).toEqual(ownTests.sort());
   });
 
   it("has every kernel of TF.js's cpu backend that takes numbers", () => {

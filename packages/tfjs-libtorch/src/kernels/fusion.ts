@@ -6,7 +6,7 @@ interface BatchNormAttrs { training: boolean; momentum: number; epsilon: number;
 interface BatchNormBackwardAttrs { epsilon: number; relu: boolean; needsInput: boolean; needsParameters: boolean; needsSum: boolean }
 interface ConvolutionAttrs { strides: number; padding: number }
 
-const NAMES = ['BatchNormActivation', 'BatchNormActivationBackward', 'PackFilter', 'PackedConv2D', 'PackedConv2DInputGradient', 'PackedConv2DFilterGradient'];
+export const FUSED_KERNELS = ['BatchNormActivation', 'BatchNormActivationBackward', 'PackFilter', 'PackedConv2D', 'PackedConv2DInputGradient', 'PackedConv2DFilterGradient'];
 
 /**
  * Kernels that do several steps of a network in one; core looks for them by name, and composes where they are missing. Whether they are
@@ -21,7 +21,7 @@ export function registerFusion(): void {
 }
 
 export function unregisterFusion(registered: (name: string) => boolean): void {
-  for (const name of NAMES) if (registered(name)) unregisterKernel(name, BACKEND_NAME);
+  for (const name of FUSED_KERNELS) if (registered(name)) unregisterKernel(name, BACKEND_NAME);
 }
 
 const optional = (scope: KernelScope, x: TensorInfo | undefined): Handle | null => (x ? scope.handle(x) : null);

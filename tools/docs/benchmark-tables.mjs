@@ -1,0 +1,52 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+/**
+ * Writes the tables of measurements into the READMEs, from benchmarks/results: what stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+ * Usage: node tools/docs/benchmark-tables.mjs
+ */
+const root = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** Which table stands where. */
+export const PLACES = [
+  { page: root('packages/tfjs-libtorch/README.md'), name: 'train', results: root('benchmarks/results/train.json'), render: trainTable },
+  { page: root('README.md'), name: 'train-short', results: root('benchmarks/results/train.json'), render: shortTable },
+];
+
+/** A page with the table in its place. Throws where the page has no place for it. */
+export function withTable(page, name, table) {
+  const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const from = page.indexOf(open), to = page.indexOf(close);
+  if (from < 0 || to < from) throw new Error(`the page has no ${open} … ${close}`);
+  return `${page.slice(0, from + open.length)}\n${table}\n${page.slice(to)}`;
+}
+
+const table = (rows) => [rows[0], rows[0].map(() => '---'), ...rows.slice(1)].map((row) => `| ${row.join(' | ')} |`).join('\n');
+const times = (ratio) => ratio.toFixed(2);
+
+/** Every row: time and peak memory of both. */
+export function trainTable({ rows, machine, versions, arch, size, batch, threads, command }) {
+  const header = ['step', 'precision', 'PyTorch, ms', 'Chameleon, ms', 'times as fast', 'PyTorch, MiB', 'Chameleon, MiB'];
+  const cells = rows.map((row) => [row.kind, row.precision, Math.round(row.pytorchMs), Math.round(row.chameleonMs), times(row.ratio), row.pytorchPeakMiB, row.chameleonPeakMiB]);
+  return `${table([header, ...cells])}
+
+A step of ${arch}, ${size} px, batch ${batch}, ${threads} threads, Adam, against PyTorch ${versions.pytorch} (eager, autocast, channels_last), in alternating blocks of one run; peak memory
+above the imports. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
+}
+
+/** A row a kind of step, for the front page. */
+export function shortTable({ rows }) {
+  const kinds = [...new Set(rows.map(({ kind }) => kind))], precisions = [...new Set(rows.map(({ precision }) => precision))];
+  const cell = (kind, precision) => {
+    const row = rows.find((one) => one.kind === kind && one.precision === precision);
+    return row ? `${times(row.ratio)} (${Math.round(row.chameleonMs)} ms)` : '';
+  };
+  return table([['step of ResNet34', ...precisions], ...kinds.map((kind) => [kind, ...precisions.map((precision) => cell(kind, precision))])]);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  for (const { page, name, results, render } of PLACES) {
+    await writeFile(page, withTable(await readFile(page, 'utf8'), name, render(JSON.parse(await readFile(results, 'utf8')))));
+    console.log(`wrote ${page}`);
+  }
+}
