@@ -6,7 +6,6 @@ import { type Evaluation, evaluate, gatherEvaluation } from './evaluation.js';
 import type { NewEvent } from './events.js';
 import type { Exchange } from './exchange/exchange.js';
 import { type AskedChange, type Change, changedPhase, changedRates, hasHeard, nextChange } from './live/change.js';
-import { explainOutOfMemory } from './out-of-memory.js';
 import { parameterGroups, ratesOf } from './parameter-groups.js';
 import { replicasAreEqual } from './replicas.js';
 import { agreeOnStatistics } from './statistics.js';
@@ -102,9 +101,7 @@ async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: numbe
     const globalBatch = exchange.worldSize === 1 ? batch.rows : Math.min(config.batchSize, dataset.train.length - position.stepInEpoch * config.batchSize);
     const changes = parts.askedChanges?.() ?? [];
     const votes = [signal.aborted, parts.wantsCheckpoint?.() ?? false, hasHeard(changes, position.changes)].map(Number);
-    const result = await trainStep({ ...batch, epoch: start.epoch, globalBatch, votes }, groups, { ...parts, settings }).catch((error: unknown) => {
-      throw explainOutOfMemory(error, { model, rows: batch.rows, ...settings });
-    });
+    const result = await trainStep({ ...batch, epoch: start.epoch, globalBatch, votes }, groups, { ...parts, settings });
     const done = performance.now();
     const [stopWanted, checkpointWanted, heardBy] = result.votes;
     const change = nextChange(changes, position.changes, { step: position.step + 1, heardBy: heardBy!, worldSize: exchange.worldSize });
