@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -7,11 +8,11 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
  */
 const root = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-/** Which table stands where. */
+/** Which table stands where; one whose measurement is not kept stays empty. */
 export const PLACES = [
   { page: root('packages/tfjs-libtorch/README.md'), name: 'train', results: root('benchmarks/results/train.json'), render: trainTable },
   { page: root('README.md'), name: 'train-short', results: root('benchmarks/results/train.json'), render: shortTable },
-];
+].filter(({ results }) => existsSync(results));
 
 /** A page with the table in its place. Throws where the page has no place for it. */
 export function withTable(page, name, table) {
