@@ -11,7 +11,7 @@ import { formOf, startTestServer } from './testing/server.js';
  * Mutated pictures and requests: none may fail the server, and the next good request is answered. A case is made of the seed and its
  * number, so that the one in a failure's message can be repeated: CHAMELEON_FUZZ_SEED, CHAMELEON_FUZZ_FROM, CHAMELEON_FUZZ_CASES.
  */
-const [SEED, FROM, CASES] = [['SEED', 1], ['FROM', 0], ['CASES', 2_000]].map(([name, otherwise]) => Number(process.env[`CHAMELEON_FUZZ_${name}`] ?? otherwise)) as [number, number, number];
+const [SEED, FROM, CASES] = [['SEED', 1], ['FROM', 0], ['CASES', process.env.CHAMELEON_TEST_FULL === '1' ? 20_000 : 2_000]].map(([name, otherwise]) => Number(process.env[`CHAMELEON_FUZZ_${name}`] ?? otherwise)) as [number, number, number];
 const AT_ONCE = 8, GOOD_EVERY = 100;
 
 let server: Awaited<ReturnType<typeof startTestServer>>, folder: Awaited<ReturnType<typeof temporaryFolder>>, pictures: Buffer[];
@@ -131,7 +131,7 @@ function sendDamaged(random: RandomStream): Promise<number> {
   });
 }
 
-test(`${CASES} mutated requests fail nothing, and good ones are answered between them`, { timeout: 600_000 }, async () => {
+test(`${CASES} mutated requests fail nothing, and good ones are answered between them`, { timeout: Math.max(600_000, 90 * CASES) }, async () => {
   const statuses = new Map<number, number>();
   let next = FROM;
   const worker = async () => {

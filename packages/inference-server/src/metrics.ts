@@ -6,6 +6,22 @@ type Labelled<Names extends string> = Record<Names, string>;
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const BATCH_SIZES = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128];
 
+/** What prom-client says of one metric as data. */
+export interface MetricData {
+  name: string;
+  help: string;
+  type: 'counter' | 'gauge' | 'histogram' | 'summary';
+  aggregator: string;
+  values: { value: number; labels: Record<string, string | number>; metricName?: string; exemplar?: { labelSet: Record<string, string>; value: number; timestamp: number } | null }[];
+}
+export type MetricSnapshot = MetricData[];
+
+/** The text of a scrape. */
+export interface Exposition {
+  contentType: string;
+  body: string;
+}
+
 /** The server's figures, in a registry of its own. Histograms of time keep the request id of one case a bucket as exemplar. */
 export class ServerMetrics {
   readonly #registry = new Registry();
@@ -15,7 +31,7 @@ export class ServerMetrics {
   readonly #batchSize = new Histogram({ name: 'chameleon_predict_batch_size', help: 'Pictures computed together.', labelNames: ['model'], buckets: BATCH_SIZES, registers: [] });
   readonly #predictions = new Counter({ name: 'chameleon_predictions_total', help: 'Pictures by their most probable class.', labelNames: ['model', 'version', 'class'], registers: [] });
   readonly #rejected = new Counter({ name: 'chameleon_rejected_total', help: 'Requests refused, by the code of their problem document.', labelNames: ['reason'], registers: [] });
-  readonly #modelInfo = new Gauge({ name: 'chameleon_model_info', help: 'Versions that are loaded; label is stable, canary or none.', labelNames: ['model', 'version', 'label', 'architecture', 'backend', 'dtype'], registers: [] });
+  readonly #modelInfo = new Gauge({ name: 'chameleon_model_info', help: 'Versions that are loaded; label is stable, canary or none.', labelNames: ['model', 'version', 'label', 'architecture', 'backend', 'dtype'], aggregator: 'first', registers: [] });
   readonly #rollbacks = new Counter({ name: 'chameleon_canary_rollbacks_total', help: 'Canaries that the server took back by itself.', labelNames: ['model'], registers: [] });
 
   /** @param queueLengths pictures that are being decoded or wait, a model; asked at each scrape */
@@ -63,8 +79,18 @@ export class ServerMetrics {
     for (const info of infos) this.#modelInfo.set(info, 1);
   }
 
+  /** Adds a figure of the process's own. */
+  register(metric: Metric): void {
+    this.#registry.registerMetric(metric);
+  }
+
+  /** All figures as data, for the process that puts several servers' together. */
+  async snapshot(): Promise<MetricSnapshot> {
+    return (await this.#registry.getMetricsAsJSON()) as unknown as MetricSnapshot;
+  }
+
   /** The text of a scrape, in OpenMetrics (with exemplars) or Prometheus's own format. */
-  async expose(openMetrics: boolean): Promise<{ contentType: string; body: string }> {
+  async expose(openMetrics: boolean): Promise<Exposition> {
     const registry = openMetrics ? openMetricsView(this.#registry) : this.#registry;
     return { contentType: registry.contentType, body: await registry.metrics() };
   }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ROUTES } from './http/app.js';
+import { ROUTES } from './http/routes.js';
 import { openApiDocument } from './openapi.js';
 import type { RunningServer } from './server.js';
 import { temporaryFolder, writeRandomModel } from './testing/models.js';

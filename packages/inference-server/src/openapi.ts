@@ -72,7 +72,7 @@ const OPERATIONS: Record<string, Operation> = {
 export type OpenApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
 
 /** The OpenAPI document of these routes. Throws when a route is not described, or a description has no route. */
-export function openApiDocument(routes: readonly Route[]): OpenApiDocument {
+export function openApiDocument(routes: readonly Pick<Route, 'method' | 'path' | 'right'>[]): OpenApiDocument {
   const described = new OpenAPIRegistry([registry]);
   const left = new Set(Object.keys(OPERATIONS));
   for (const { method, path: pattern, right } of routes) {

@@ -41,6 +41,7 @@ export const versionSchema = z.strictObject({
   status: z.enum(['loading', 'ready', 'restarting', 'failed', 'stopped']),
   labels: z.array(z.enum(['stable', 'canary'])),
   reason: z.string().nullable().meta({ description: 'Why it failed.' }),
+  backend: labelled.meta({ description: 'What computes it: libtorch, onnxruntime, wasm …' }),
   architecture: labelled,
   classes: z.array(z.string()).nullable(),
   image_size: z.number().int().nullable(),

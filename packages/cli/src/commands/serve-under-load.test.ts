@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { drawDataset } from '@chameleon/data';
-import autocannon from 'autocannon';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { clients, put } from '../testing/load.js';
 import { startServe, writeRandomModel } from '../testing/served-model.js';
 
 /** What a rollout does to clients that never stop asking: real processes, autocannon in front of them. */
@@ -32,27 +32,6 @@ async function serve(...args: string[]) {
   children.push(served.child);
   return served;
 }
-
-/** Asks without a pause until `stop` is called; then every answer is counted. */
-function clients(url: string): { stop: () => Promise<autocannon.Result>; answered: () => number } {
-  let answered = 0, cannon: autocannon.Instance;
-  const done = new Promise<autocannon.Result>((resolve, reject) => {
-    cannon = autocannon({ url: `${url}/v1/classify`, method: 'POST', headers: { 'content-type': 'image/jpeg' }, body: picture, connections: 6, duration: 120, timeout: 30 }, (error, result) => (error ? reject(error as Error) : resolve(result)));
-    cannon.on('response', () => answered++);
-  });
-  return {
-    answered: () => answered,
-    stop: () => {
-      cannon.stop();
-      return done;
-    },
-  };
-}
-
-const put = async (url: string, body: object): Promise<void> => {
-  const response = await fetch(url, { method: url.endsWith('/versions') ? 'POST' : 'PUT', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
-  expect(response.ok).toBe(true);
-};
 
 /** A load balancer: each request goes to the first server that said "ready" when it was last asked, every 20 ms. */
 async function balance(urls: readonly string[]): Promise<{ url: string } & AsyncDisposable> {
@@ -81,7 +60,7 @@ async function balance(urls: readonly string[]): Promise<{ url: string } & Async
 describe('under load', () => {
   it('a new version is loaded, made stable and taken back without one failed request', async () => {
     const { child, url, exited } = await serve('--models-root', 'models');
-    const { stop, answered } = clients(url);
+    const { stop, answered } = clients(url, picture);
     await put(`${url}/v1/models/clothes/versions`, { path: 'second', version: 'new' });
     for (const version of ['new', '1', 'new']) {
       await put(`${url}/v1/models/clothes/labels/stable`, { version });
@@ -98,7 +77,7 @@ describe('under load', () => {
   it('SIGTERM takes a server out of a rollout without one failed request', async () => {
     const [old, fresh] = await Promise.all([serve('--notice-ms', '500'), serve()]);
     await using balancer = await balance([old.url, fresh.url]);
-    const { stop, answered } = clients(balancer.url);
+    const { stop, answered } = clients(balancer.url, picture);
     await expect.poll(answered, { timeout: 20_000 }).toBeGreaterThan(20);
     old.child.kill('SIGTERM');
     expect(await old.exited).toBe(0);

@@ -5,6 +5,7 @@ import { findRun } from '@chameleon/trainer';
 import { type Command, InvalidArgumentError } from 'commander';
 import { backendCandidates } from '../engine.js';
 import { print, remark } from '../output.js';
+import { SERVING_BACKENDS, type ServingBackend, engineOf, servingEngineFor } from '../serving-engine.js';
 import { ENGINE_SETTINGS, type Given, integer, withSettings } from '../settings.js';
 
 const positive = (text: string): number => {
@@ -42,6 +43,8 @@ const SERVE_SETTINGS = [
   { flags: '--tls-cert <file>', help: 'certificate in PEM: speak HTTPS' },
   { flags: '--tls-key <file>', help: 'its key in PEM' },
   { flags: '--cors-origin <origins>', help: 'pages that may ask from a browser, with commas between, or * (default: none but our own)', parse: list },
+  { flags: '--replicas <n>', help: 'processes that compute, behind the one port: one a GPU, or shares of the cores (default: 1)', parse: positive },
+  { flags: '--backend <name>', choices: ['auto', ...SERVING_BACKENDS], help: 'what computes (default: the best that loads)' },
   { flags: '--max-batch <n>', help: 'pictures computed at once (default: 16)', parse: positive },
   { flags: '--max-queue <n>', help: 'pictures of a model that may wait; more get 429 (default: 128)', parse: positive },
   { flags: '--max-delay-ms <n>', help: 'ms that a picture waits for company while nothing is computed (default: 5)', parse: integer },
@@ -59,7 +62,7 @@ const SERVE_SETTINGS = [
 ].map((setting) => ({ key: null, ...setting }));
 
 export function addServe(program: Command): void {
-  withSettings(program.command('serve [runs...]'), [...SERVE_SETTINGS, ...ENGINE_SETTINGS])
+  withSettings(program.command('serve [runs...]'), [...SERVE_SETTINGS, ...ENGINE_SETTINGS.filter(({ flags }) => !flags.startsWith('--backend'))])
     .description('Answer over HTTP with trained models: runs, or model folders (default: the newest run). NAME=RUN or NAME:VERSION=RUN gives another name.')
     .addHelpText('after', `
 SIGTERM and Ctrl-C end it once every request is answered, with exit code 0.
@@ -75,29 +78,19 @@ Examples:
       // Commander takes a switch whose variable is set for switched on, whatever the variable says.
       if (command.getOptionValueSource('insecure') === 'env' && !/^(1|true|yes|on)$/i.test(process.env['CHAMELEON_INSECURE'] ?? '')) delete given['insecure'];
       const models = await findModels([...named, ...((given['model'] as string[] | undefined) ?? [])], (given['out'] as string | undefined) ?? 'runs');
-      const engine = await engineFor((given['backend'] as BackendName | undefined) ?? 'auto');
-      const server = await startServer(serverOptions(given, models, engine));
+      const logger = createLogger((given['logLevel'] as LogLevel | undefined) ?? 'info');
+      const { engine, passedOver } = await servingEngineFor((given['backend'] as ServingBackend | undefined) ?? 'auto');
+      logger[passedOver.length > 0 ? 'warn' : 'info']({ backend: engine.backend, passedOver }, 'the backend is chosen');
+      const server = await startServer({ ...serverOptions(given, models, engine), logger });
       await untilStopped(server, { ...defined('noticeMs', given['noticeMs'] as number | undefined), ...defined('deadlineMs', given['deadlineMs'] as number | undefined) }, () => {
         print(`Chameleon serves ${models.map(({ path }) => path).join(', ')} with ${engine.backend} at ${server.url}`);
       });
     });
 }
 
-/** The backend that would train here, as the module that a compute thread imports. @throws UserError when there is none */
+/** The backend that would train here, as the module that a thread or process imports. @throws UserError when there is none */
 export async function engineFor(wanted: BackendName | 'auto'): Promise<EngineChoice> {
-  const { name } = await chooseBackend(wanted, backendCandidates());
-  const packages: Record<BackendName, string[]> = { libtorch: ['@chameleon/tfjs-libtorch'], tensorflow: ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'], wasm: ['@tensorflow/tfjs-backend-wasm'], cpu: ['@tensorflow/tfjs-backend-cpu'] };
-  return { module: resolveFirst(packages[name]), backend: name };
-}
-
-/** Resolved from here: the thread that imports it belongs to a package that doesn't depend on it. */
-function resolveFirst([first, ...others]: string[]): string {
-  try {
-    return import.meta.resolve(first!);
-  } catch (error) {
-    if (others.length === 0) throw error;
-    return resolveFirst(others);
-  }
+  return engineOf((await chooseBackend(wanted, backendCandidates())).name);
 }
 
 /** What the arguments name: `RUN`, `NAME=RUN` or `NAME:VERSION=RUN`, where a run is a name, a path, or `last`. */
@@ -126,12 +119,11 @@ function serverOptions(given: Given, models: ModelSource[], engine: EngineChoice
   })) as Partial<Limits>;
   return {
     models, engine, limits,
-    logger: createLogger(flag<LogLevel>('logLevel') ?? 'info'),
     insecure: given['insecure'] === true,
     canaryBounds: { ...defined('minRequests', flag<number>('canaryMinRequests')), ...defined('maxErrorRate', flag<number>('canaryMaxErrorRate')), ...defined('maxClassShare', flag<number>('canaryMaxClassShare')) },
     ...(certFile !== undefined && keyFile !== undefined ? { tls: { certFile, keyFile } } : {}),
     ...defined('keysFile', flag<string>('keys')), ...defined('corsOrigins', flag<string[]>('corsOrigin')), ...defined('precision', flag<PrecisionChoice>('precision')), ...defined('threads', flag<number>('threads')),
-    ...sameNamed(given, ['host', 'port', 'maxBatch', 'maxQueue', 'maxDelayMs', 'decodeThreads', 'requestsPerMinute', 'modelsRoot']),
+    ...sameNamed(given, ['host', 'port', 'maxBatch', 'maxQueue', 'maxDelayMs', 'decodeThreads', 'requestsPerMinute', 'modelsRoot', 'replicas']),
   };
 }
 

@@ -1,11 +1,13 @@
 import type { ModelCard, Precision } from '@chameleon/core';
 
-/** A TensorFlow.js backend by the module that registers it. */
+/** A TensorFlow.js backend by the module that registers it; or ONNX Runtime (`onnxruntime`) by its own. */
 export interface EngineChoice {
   /** A module's name or URL: importing it registers the backend; where it exports `setThreads`, that is called with `threads`. */
   module: string;
   /** What TF.js calls the backend. */
   backend: string;
+  /** The TensorFlow.js backend of explanations, for an engine that has no gradients. */
+  gradients?: EngineChoice;
 }
 
 export type PrecisionChoice = Precision | 'auto';

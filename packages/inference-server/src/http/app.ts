@@ -4,67 +4,18 @@ import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { pinoHttp } from 'pino-http';
-import { type Services, classify } from '../classify.js';
-import { explain } from '../explain/explain.js';
+import type { ServerMetrics } from '../metrics.js';
 import { openApiDocument } from '../openapi.js';
 import { Problem, problemOf } from '../problems.js';
-import { openInferenceRoutes } from '../protocol/routes.js';
-import { addVersionBodySchema, canaryBodySchema, classifyQuerySchema, explainQuerySchema, stableBodySchema } from '../schemas.js';
-import { type AppContext, type Route, askedBy, callerOf, requireReady } from './context.js';
+import { type Doorkeeper, type Route, type Shell, callerOf } from './context.js';
 import { crossOrigin } from './cors.js';
-import type { Caller, Gate, Right } from './keys.js';
-import { pageRoutes } from './pages.js';
+import type { Caller, Right } from './keys.js';
 
-/** The HTTP contract: which address is answered by what. */
-export const ROUTES: readonly Route[] = [
-  { method: 'post', path: '/v1/classify', right: 'classify', answer: async (request, response, context) => {
-    const query = classifyQuerySchema.parse(request.query);
-    const pictures = await context.reader.pictures(request, response);
-    response.json(await classify(pictures, askedBy(request, response, query, context), context.services));
-  } },
-  { method: 'post', path: '/v1/explain', right: 'classify', answer: async (request, response, context) => {
-    const query = explainQuerySchema.parse(request.query);
-    const pictures = await context.reader.pictures(request, response);
-    response.json(await explain(pictures, { ...askedBy(request, response, query, context), label: query.label }, context.services));
-  } },
-  { method: 'get', path: '/v1/models', right: 'classify', answer: (_request, response, { services }) => void response.json({ models: services.repository.list() }) },
-  { method: 'post', path: '/v1/models/:name/versions', right: 'operate', answer: async (request, response, { services, reader }) => {
-    const { path, version } = addVersionBodySchema.parse(await reader.json(request, response));
-    const added = await services.repository.addFromRoot(text(request.params.name), path, version);
-    response.status(201).json(services.repository.listOne(added.name));
-  } },
-  { method: 'delete', path: '/v1/models/:name/versions/:version', right: 'operate', answer: async (request, response, { services }) => {
-    await services.repository.remove(text(request.params.name), text(request.params.version));
-    response.json(services.repository.listOne(text(request.params.name)));
-  } },
-  { method: 'put', path: '/v1/models/:name/labels/stable', right: 'operate', answer: async (request, response, { services, reader }) => {
-    const { version } = stableBodySchema.parse(await reader.json(request, response));
-    services.repository.setStable(text(request.params.name), version);
-    response.json(services.repository.listOne(text(request.params.name)));
-  } },
-  { method: 'put', path: '/v1/models/:name/labels/canary', right: 'operate', answer: async (request, response, { services, reader }) => {
-    const { version, traffic_share: trafficShare, shadow } = canaryBodySchema.parse(await reader.json(request, response));
-    services.repository.setCanary(text(request.params.name), version === null ? null : { version, trafficShare, shadow });
-    response.json(services.repository.listOne(text(request.params.name)));
-  } },
-  { method: 'get', path: '/livez', right: null, answer: (_request, response) => void response.json({ live: true }) },
-  { method: 'get', path: '/readyz', right: null, answer: (_request, response, context) => {
-    requireReady(context);
-    response.json({ ready: true });
-  } },
-  { method: 'get', path: '/metrics', right: null, answer: async (request, response, { services }) => {
-    const { contentType, body } = await services.metrics.expose((request.headers.accept ?? '').includes('application/openmetrics-text'));
-    response.setHeader('Content-Type', contentType);
-    response.end(body);
-  } },
-  ...openInferenceRoutes,
-  ...pageRoutes,
-];
-
-export function createApp(given: Omit<AppContext, 'document'>): Express {
-  const document = openApiDocument(ROUTES);
-  const context: AppContext = { ...given, document: () => document };
-  const { gate, log, services, tls, draining } = context;
+/** @param routes of the contract, each with what answers it here */
+export function createApp<Context extends Shell>(given: Omit<Context, 'document'>, routes: readonly Route<Context>[]): Express {
+  const document = openApiDocument(routes);
+  const context = { ...given, document: () => document } as unknown as Context;
+  const { gate, log, metrics, tls, draining } = context;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -73,7 +24,7 @@ export function createApp(given: Omit<AppContext, 'document'>): Express {
     request.id = typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
     response.setHeader('X-Request-Id', request.id);
     endConnectionWhileDraining(response, draining);
-    measure(request, response, services);
+    measure(request, response, metrics);
     next();
   });
   app.use(accessLog(log));
@@ -81,25 +32,25 @@ export function createApp(given: Omit<AppContext, 'document'>): Express {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], scriptSrc: ["'self'"], styleSrc: ["'self'"], imgSrc: ["'self'", 'data:', 'blob:'], mediaSrc: ['blob:'], connectSrc: ["'self'"], baseUri: ["'none'"], formAction: ["'none'"], frameAncestors: ["'none'"] } },
     strictTransportSecurity: tls,
   }));
-  if (context.corsOrigins.length > 0) app.all([...new Set(ROUTES.filter((route) => route.right !== 'operate').map((route) => route.path))], crossOrigin(context.corsOrigins));
+  if (context.corsOrigins.length > 0) app.all([...new Set(routes.filter((route) => route.right !== 'operate').map((route) => route.path))], crossOrigin(context.corsOrigins));
   const limiter = rateLimiter(context.requestsPerMinute);
-  for (const { method, path, right, answer } of ROUTES) {
+  for (const { method, path, right, answer } of routes) {
     const guards = right === null ? [] : [(request: Request, response: Response, next: NextFunction) => {
       admit(request, response, gate, right);
       next();
     }, limiter];
     app[method](path, ...guards, (request: Request, response: Response) => answer(request, response, context));
   }
-  for (const path of new Set(ROUTES.map((route) => route.path))) app.all(path, (_request, response) => refuseMethod(path, response));
+  for (const path of new Set(routes.map((route) => route.path))) app.all(path, (_request, response) => refuseMethod(path, routes, response));
   app.use((request) => {
     throw new Problem('not-found', `There is nothing at ${request.path.slice(0, 200)}. /docs lists what is offered.`);
   });
-  app.use(sendProblem(services));
+  app.use(sendProblem(metrics));
   return app;
 }
 
 /** Answers with the problem document that an error amounts to. */
-function sendProblem({ metrics }: Services): ErrorRequestHandler {
+function sendProblem(metrics: ServerMetrics): ErrorRequestHandler {
   return (error: unknown, request, response, _next) => {
     const problem = problemOf(error);
     if (problem.status >= 400) metrics.rejected(problem.code);
@@ -130,7 +81,7 @@ function giveUpOnBody(request: Request): void {
 }
 
 /** Lets a request in, or throws. Without keys, what changes the server is only taken under a loopback name: a page elsewhere could rebind its own. */
-function admit(request: Request, response: Response, gate: Gate, right: Right): void {
+function admit(request: Request, response: Response, gate: Doorkeeper, right: Right): void {
   const address = request.socket.remoteAddress ?? 'unknown';
   const caller = gate.admit(request.headers, ipKeyGenerator(address), right);
   if (right === 'operate' && gate.open && !/^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i.test(request.headers.host ?? '')) throw new Problem('forbidden', 'Without API keys this is only taken under the name localhost.');
@@ -153,8 +104,8 @@ function rateLimiter(requestsPerMinute: number | null) {
   });
 }
 
-function refuseMethod(path: string, response: Response): never {
-  const offered = [...new Set(ROUTES.filter((route) => route.path === path).map((route) => route.method.toUpperCase()))].join(', ');
+function refuseMethod(path: string, routes: readonly Pick<Route, 'method' | 'path'>[], response: Response): never {
+  const offered = [...new Set(routes.filter((route) => route.path === path).map((route) => route.method.toUpperCase()))].join(', ');
   response.setHeader('Allow', offered);
   throw new Problem('method-not-allowed', `Here ${offered} is offered.`);
 }
@@ -171,7 +122,7 @@ function endConnectionWhileDraining(response: Response, draining: () => boolean)
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE']);
 
 /** Counts a request when its answer has gone out, under the route's pattern: addresses that anybody can make up are no labels. */
-function measure(request: Request, response: Response, { metrics }: Services): void {
+function measure(request: Request, response: Response, metrics: ServerMetrics): void {
   const startMs = performance.now();
   response.once('close', () => {
     const route = ((request as { route?: { path?: unknown } }).route?.path ?? 'other') as string;
@@ -195,5 +146,3 @@ function accessLog(logger: Logger) {
     },
   });
 }
-
-const text = (parameter: string | string[] | undefined): string => (Array.isArray(parameter) ? parameter.join('/') : (parameter ?? ''));

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import type { Response } from 'express';
 import { renderDocs } from './docs-page.js';
-import type { Route } from './context.js';
+import type { Route, Shell } from './context.js';
 
 const folder = new URL('../../page/', import.meta.url);
 
-const file = (path: string, name: string, type: string): Route => ({ method: 'get', path, right: null, answer: async (_request, response) => send(response, type, await readFile(new URL(name, folder))) });
+const file = (path: string, name: string, type: string): Route<Shell> => ({ method: 'get', path, right: null, answer: async (_request, response) => send(response, type, await readFile(new URL(name, folder))) });
 
 function send(response: Response, type: string, body: Buffer | string): void {
   response.setHeader('Content-Type', `${type}; charset=utf-8`);
@@ -14,7 +14,7 @@ function send(response: Response, type: string, body: Buffer | string): void {
 }
 
 /** What a browser opens: the page to try the model on, and the OpenAPI document, raw and to read. Nothing is loaded from elsewhere. */
-export const pageRoutes: readonly Route[] = [
+export const pageRoutes: readonly Route<Shell>[] = [
   file('/', 'index.html', 'text/html'),
   file('/page.js', 'page.js', 'text/javascript'),
   file('/page.css', 'page.css', 'text/css'),

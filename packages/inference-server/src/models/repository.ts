@@ -30,6 +30,22 @@ export interface RepositoryOptions {
   log: Logger;
   /** Uniform in [0, 1). */
   random: () => number;
+  /** Called when a canary was taken back by what was seen here. */
+  onRollback: (rollback: Rollback) => void;
+}
+
+/** A canary that was taken back, and why. */
+export interface Rollback {
+  model: string;
+  version: string;
+  reason: string;
+}
+
+/** A model as another process can load it: its versions, the stable one first, and its canary. */
+export interface ModelState {
+  name: string;
+  versions: { version: string; folder: string }[];
+  canary: Canary | null;
 }
 
 /** What a version is at the moment; a failed one says why. */
@@ -49,6 +65,8 @@ export interface VersionListing {
   status: 'loading' | 'ready' | 'restarting' | 'failed' | 'stopped';
   labels: ('stable' | 'canary')[];
   reason: string | null;
+  /** What computes it. */
+  backend: string | null;
   architecture: string | null;
   classes: string[] | null;
   image_size: number | null;
@@ -168,10 +186,27 @@ export class ModelRepository {
     for (const label of classes) tally.classes.set(label, (tally.classes.get(label) ?? 0) + 1);
     const reason = judgeCanary(model.tallies.stable, model.tallies.canary, this.options.canaryBounds);
     if (reason === null) return;
-    model.rollback = { version: canary.version, reason, at: new Date().toISOString() };
-    model.labels = { ...model.labels, canary: null };
+    const rollback = { model: served.name, version: canary.version, reason };
     this.options.metrics.rolledBack(served.name);
-    this.#changed(served.name, model, { version: canary.version, reason }, 'the canary was taken back');
+    this.rollBack(rollback);
+    this.options.onRollback(rollback);
+  }
+
+  /** Takes a canary back, and remembers why; what is none any more stays as it is. */
+  rollBack({ model: name, version, reason }: Rollback): void {
+    const model = this.#models.get(name);
+    if (model?.labels.canary?.version !== version) return;
+    model.rollback = { version, reason, at: new Date().toISOString() };
+    model.labels = { ...model.labels, canary: null };
+    this.#changed(name, model, { version, reason }, 'the canary was taken back');
+  }
+
+  /** What is loaded, for another process to load the same. */
+  state(): ModelState[] {
+    return [...this.#models].map(([name, { versions, labels }]) => {
+      const loaded = [...versions].flatMap(([version, state]) => (state.status === 'loaded' ? [{ version, folder: state.served.folder }] : []));
+      return { name, versions: [...loaded.filter(({ version }) => version === labels.stable), ...loaded.filter(({ version }) => version !== labels.stable)], canary: labels.canary };
+    });
   }
 
   /** Why the server is not ready, or null. */
@@ -188,7 +223,7 @@ export class ModelRepository {
   list(): ModelListing[] {
     return [...this.#models].map(([name, { labels, versions, rollback }]) => ({
       name,
-      versions: [...versions].map(([version, state]) => listVersion(version, state, labels)),
+      versions: [...versions].map(([version, state]) => listVersion(version, state, labels, this.options.compute.engine.backend)),
       labels: { stable: labels.stable, canary: labels.canary && { version: labels.canary.version, traffic_share: labels.canary.trafficShare, shadow: labels.canary.shadow } },
       rollback,
     }));
@@ -289,7 +324,7 @@ export class ModelRepository {
   }
 }
 
-function listVersion(version: string, state: VersionState, labels: Labels): VersionListing {
+function listVersion(version: string, state: VersionState, labels: Labels, backend: string): VersionListing {
   const served = state.status === 'loaded' ? state.served : null;
   const card = served?.card;
   return {
@@ -297,6 +332,7 @@ function listVersion(version: string, state: VersionState, labels: Labels): Vers
     status: served?.status ?? (state.status === 'failed' ? 'failed' : 'loading'),
     labels: [...(labels.stable === version ? ['stable' as const] : []), ...(labels.canary?.version === version ? ['canary' as const] : [])],
     reason: state.status === 'failed' ? state.reason : null,
+    backend: served ? backend : null,
     architecture: card?.architecture ?? null,
     classes: card?.classes ?? null,
     image_size: card?.imageSize ?? null,

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import type { Request, Response } from 'express';
-import { type AppContext, type Route, askedBy, requireReady } from '../http/context.js';
+import { type AppContext, type Route, type Shell, askedBy, requireReady } from '../http/context.js';
 import { Problem } from '../problems.js';
 import { INPUTS, OUTPUTS, infer } from './infer.js';
 import { parseInfer } from './tensors.js';
@@ -42,14 +42,18 @@ async function answerInfer(request: Request, response: Response, context: AppCon
   response.end(Buffer.concat([header, ...binary]));
 }
 
-/** The Open Inference Protocol v2. */
-export const openInferenceRoutes: readonly Route[] = [
+/** What the Open Inference Protocol says of the server itself. */
+export const openInferenceServerRoutes: readonly Route<Shell>[] = [
   { method: 'get', path: '/v2', right: 'classify', answer: (_request, response) => void response.json({ name: 'chameleon', version: serverVersion, extensions: ['binary_tensor_data'] }) },
   { method: 'get', path: '/v2/health/live', right: null, answer: (_request, response) => void response.json({ live: true }) },
   { method: 'get', path: '/v2/health/ready', right: null, answer: (_request, response, context) => {
     requireReady(context);
     response.json({ ready: true });
   } },
+];
+
+/** The Open Inference Protocol's calls of a model. */
+export const openInferenceRoutes: readonly Route[] = [
   ...['/v2/models/:model', '/v2/models/:model/versions/:version'].flatMap((path): Route[] => [
     { method: 'get', path, right: 'classify', answer: metadata },
     { method: 'get', path: `${path}/ready`, right: 'classify', answer: ready },

@@ -1,0 +1,57 @@
+import { createRequire } from 'node:module';
+import { type ModelCard, type Precision, UserError, readSafetensors } from '@chameleon/core';
+import type * as Runtime from 'onnxruntime-node';
+import { writeOnnx } from '../exports/onnx.js';
+import { channelsFirst } from '../exports/run-exported.js';
+import { readModelFolder } from '../models/model-folder.js';
+import type { EngineChoice, HeatMap } from './messages.js';
+import { openServedModel } from './open-model.js';
+import type { ServedModel } from './served-model.js';
+
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+
+type OnnxRuntime = typeof Runtime;
+
+/**
+ * A classifier that ONNX Runtime computes, for machines without libtorch. The network is made of the bundle's weights each time it is
+ * opened, by the exporter, after their digest was checked: no file that lies about is trusted. ONNX Runtime has no gradients, so
+ * heat maps are computed by a backend of TensorFlow.js, opened when the first is asked for.
+ */
+export class OnnxModel {
+  readonly precision: Precision = 'float32';
+  #explaining: Promise<ServedModel> | undefined;
+
+  private constructor(private readonly runtime: OnnxRuntime, private readonly session: Runtime.InferenceSession, readonly card: ModelCard, private readonly folder: string, private readonly gradients: EngineChoice) {}
+
+  /** @throws UserError when the folder holds no whole model, or ONNX Runtime doesn't take it */
+  static async open(folder: string, threads: number, { module, gradients }: EngineChoice): Promise<OnnxModel> {
+    if (!gradients) throw new Error('ONNX Runtime needs a backend for gradients');
+    const { default: runtime } = (await import(module)) as { default: OnnxRuntime };
+    const { card, weights, weightsPath } = await readModelFolder(folder);
+    const bytes = writeOnnx(card, readSafetensors(weights, weightsPath).tensors, version);
+    const session = await runtime.InferenceSession.create(bytes, { intraOpNumThreads: threads, graphOptimizationLevel: 'all' }).catch((error: unknown) => {
+      throw new UserError(`ONNX Runtime does not take the model in ${folder} (${error instanceof Error ? error.message : String(error)}). Choose another --backend.`, { cause: error });
+    });
+    return new OnnxModel(runtime, session, card, folder, gradients);
+  }
+
+  /** Normalised pictures, [size, size, 3] each → probabilities, [pictures, classes]. */
+  async predict(pictures: readonly Float32Array[]): Promise<Float32Array> {
+    const { imageSize } = this.card;
+    const pixels = new Float32Array(pictures.length * imageSize * imageSize * 3);
+    pictures.forEach((picture, i) => pixels.set(channelsFirst(picture, imageSize), i * picture.length));
+    const { probabilities } = await this.session.run({ pictures: new this.runtime.Tensor('float32', pixels, [pictures.length, 3, imageSize, imageSize]) }, ['probabilities']);
+    return probabilities!.data as Float32Array;
+  }
+
+  /** Grad-CAM, as `ServedModel.explain`. */
+  async explain(picture: Float32Array, classIndex: number | null): Promise<{ probabilities: Float32Array; classIndex: number; heat: HeatMap }> {
+    this.#explaining ??= openServedModel(this.folder, 'float32', this.gradients);
+    return (await this.#explaining).explain(picture, classIndex);
+  }
+
+  async dispose(): Promise<void> {
+    await this.session.release();
+    (await this.#explaining?.catch(() => null))?.dispose();
+  }
+}

@@ -1,0 +1,13 @@
+import { UserError } from '@chameleon/core';
+import { ready, setBackend } from '@tensorflow/tfjs-core';
+import type { EngineChoice, PrecisionChoice } from './messages.js';
+import { ServedModel } from './served-model.js';
+
+/** Registers a backend of TensorFlow.js, makes it the current one, and opens a model folder on it. @throws UserError */
+export async function openServedModel(folder: string, precision: PrecisionChoice, engine: EngineChoice, threads?: number): Promise<ServedModel> {
+  const module = (await import(engine.module)) as { setThreads?: (count: number) => void };
+  if (!(await setBackend(engine.backend))) throw new UserError(`The backend ${engine.backend} does not start. \`chameleon doctor\` says why.`);
+  await ready();
+  if (threads !== undefined) module.setThreads?.(threads);
+  return ServedModel.open(folder, precision);
+}
