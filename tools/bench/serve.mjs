@@ -1,10 +1,11 @@
-import { mkdtemp, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { closedLoop, openLoop, sendOne } from './serve/clients.mjs';
 import { facts } from './serve/facts.mjs';
 import { writeResNet34 } from './serve/model.mjs';
+import { readPhotographs } from './serve/photographs.mjs';
 import { residentMiB, startBare, startOurs, startBaseline, untilReady, withServer } from './serve/processes.mjs';
 import { median, percentile, rounded } from './serve/statistics.mjs';
 
@@ -22,6 +23,7 @@ Needs CHAMELEON_TEST_DATA, for its photographs, and a build.
   --seconds N      of each measurement under load (default: 10)
   --rounds N       of requests one at a time to either server (default: 100)
   --requests N     over which memory is watched (default: 20000)
+  --image-size PX  that the model takes (default: 224; the goals are for that, and memory can be watched sooner with 64)
   --json           print the results as JSON
   --to FILE        and write them there
 
@@ -29,19 +31,18 @@ Example: CHAMELEON_TEST_DATA=~/data node tools/bench/serve.mjs --json --to bench
 `;
 
 const PARTS = ['latency', 'throughput', 'overload', 'cold-start', 'memory'];
-const CLIENTS = 32, SIZE = 224;
+const CLIENTS = 32;
 
 export async function main(args) {
-  const { values } = parseArgs({ args, options: { parts: { type: 'string', default: PARTS.join() }, precision: { type: 'string', default: 'bfloat16' }, seconds: { type: 'string', default: '10' }, rounds: { type: 'string', default: '100' }, requests: { type: 'string', default: '20000' }, json: { type: 'boolean', default: false }, to: { type: 'string' }, help: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({ args, options: { parts: { type: 'string', default: PARTS.join() }, precision: { type: 'string', default: 'bfloat16' }, seconds: { type: 'string', default: '10' }, rounds: { type: 'string', default: '100' }, requests: { type: 'string', default: '20000' }, 'image-size': { type: 'string', default: '224' }, json: { type: 'boolean', default: false }, to: { type: 'string' }, help: { type: 'boolean', default: false } } });
   if (values.help) return void process.stdout.write(HELP);
   const parts = values.parts.split(',');
   const unknown = parts.find((part) => !PARTS.includes(part));
   if (unknown !== undefined) throw new Error(`There is no part called ${unknown}. Choose of ${PARTS.join(', ')}.`);
-  if (!process.env.CHAMELEON_TEST_DATA) throw new Error('Set CHAMELEON_TEST_DATA: the photographs of images/hymenoptera are sent.');
-  const settings = { precision: values.precision, seconds: Number(values.seconds), rounds: Number(values.rounds), requests: Number(values.requests) };
+  const settings = { precision: values.precision, seconds: Number(values.seconds), rounds: Number(values.rounds), requests: Number(values.requests), size: Number(values['image-size']) };
   const folder = await mkdtemp(join(tmpdir(), 'chameleon-bench-'));
   try {
-    const results = { command: ['node tools/bench/serve.mjs', ...args].join(' '), ...(await facts()), model: `resnet34, ${SIZE} px, weights from a seed`, ...settings, ...(await measure(parts, settings, folder)) };
+    const results = { command: ['node tools/bench/serve.mjs', ...args].join(' '), ...(await facts()), model: `resnet34, ${settings.size} px, weights from a seed`, ...settings, ...(await measure(parts, settings, folder)) };
     const text = `${JSON.stringify(results, null, 1)}\n`;
     if (values.to) await mkdir(join(values.to, '..'), { recursive: true }).then(() => writeFile(values.to, text));
     process.stdout.write(values.json ? text : describe(results));
@@ -51,11 +52,11 @@ export async function main(args) {
 }
 
 async function measure(parts, settings, folder) {
-  const model = await writeResNet34(folder, SIZE);
+  const model = await writeResNet34(folder, settings.size);
   const pictures = await readPhotographs();
   const results = {};
   if (['latency', 'throughput', 'overload'].some((part) => parts.includes(part))) {
-    await withServer(startOurs(model.folder, settings), (ours) => withServer(startBaseline(model.onnx, SIZE), async (baseline) => {
+    await withServer(startOurs(model.folder, settings), (ours) => withServer(startBaseline(model.onnx, settings.size), async (baseline) => {
       for (const server of [ours, baseline]) await closedLoop(server.url, pictures, { clients: CLIENTS, seconds: 2 });
       if (parts.includes('latency')) results.latency = await latency(ours, baseline, pictures, settings);
       if (parts.includes('throughput')) results.throughput = await throughput(ours, baseline, model.folder, pictures, settings);
@@ -128,12 +129,6 @@ async function memoryOver(modelFolder, pictures, { requests, ...settings }) {
   });
   // The first tenths fill caches and heaps.
   return { requests, residentMiB: residentMiBs, growthMiB: residentMiBs.at(-1) - residentMiBs[3] };
-}
-
-async function readPhotographs() {
-  const folder = join(process.env.CHAMELEON_TEST_DATA, 'images/hymenoptera/val');
-  const names = (await Promise.all((await readdir(folder)).sort().map(async (label) => (await readdir(join(folder, label))).sort().map((name) => join(folder, label, name))))).flat();
-  return Promise.all(names.map((name) => readFile(name)));
 }
 
 function describe({ machine, latency: one, throughput: many, overload: over, coldStart: cold, memory }) {

@@ -25,7 +25,12 @@ export async function writeResNet34(folder, imageSize) {
     formatVersion: 1, name: 'resnet34', architecture: 'resnet34', head: 'linear', classes: Array.from({ length: CLASS_COUNT }, (_, i) => `class-${i}`), imageSize, normalization: IMAGENET_NORMALIZATION, precision: 'float32',
     recipe: 'none', validAccuracy: null, runId: 'bench', createdAt: new Date().toISOString(), weightsSha256: createHash('sha256').update(weights).digest('hex'),
   }));
-  const onnx = join(folder, 'onnx');
-  await promisify(execFile)(process.execPath, [CHAMELEON, 'export', at, '--to', 'onnx', '--into', onnx]);
-  return { folder: at, onnx: join(onnx, 'model.onnx') };
+  return { folder: at, onnx: join(await exportTo('onnx', at, folder), 'model.onnx') };
+}
+
+/** Exports a model folder as a person does. @returns the folder of the export */
+export async function exportTo(format, modelFolder, into) {
+  const to = join(into, format);
+  await promisify(execFile)(process.execPath, [CHAMELEON, 'export', modelFolder, '--to', format, '--into', to]);
+  return to;
 }
