@@ -19,7 +19,7 @@ export const HELP = `Usage: node tools/bench/serve.mjs [options]
 Needs CHAMELEON_TEST_DATA, for its photographs, and a build.
 
   --parts LIST     of latency, throughput, overload, cold-start, memory (default: all)
-  --precision P    bfloat16 (default) or float32
+  --precision P    bfloat16 (default), float32, or int8
   --seconds N      of each measurement under load (default: 10)
   --rounds N       of requests one at a time to either server (default: 100)
   --requests N     over which memory is watched (default: 20000)
@@ -52,8 +52,8 @@ export async function main(args) {
 }
 
 async function measure(parts, settings, folder) {
-  const model = await writeResNet34(folder, settings.size);
   const pictures = await readPhotographs();
+  const model = await writeResNet34(folder, settings.size, pictures);
   const results = {};
   if (['latency', 'throughput', 'overload'].some((part) => parts.includes(part))) {
     await withServer(startOurs(model.folder, settings), (ours) => withServer(startBaseline(model.onnx, settings.size), async (baseline) => {

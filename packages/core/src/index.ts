@@ -1,7 +1,7 @@
 export { UserError, nearest } from './errors.js';
 export { randomStream, permutation, type RandomStream } from './random.js';
 export { type Precision, hasKernel, release } from './ops/kernels.js';
-export { supportsPrecision, toPrecision } from './ops/precision.js';
+export { supportsInt8, supportsPrecision, toPrecision } from './ops/precision.js';
 export { Parameter, StateBuffer } from './parameter.js';
 export type { AcrossRanks } from './ops/synchronised-batch-norm.js';
 export { type Pass, type Pullback, Tape, inference } from './tape.js';
@@ -27,4 +27,6 @@ export { readPth } from './weights/pth.js';
 export { readWeights } from './weights/read-weights.js';
 export { EPSILON, type Operation, networkOf } from './inference/network.js';
 export { type FoldedOperation, type Weights, foldBatchNorm, foldNetwork } from './inference/fold.js';
-export { FoldedClassifier, foldClassifier } from './inference/folded-classifier.js';
+export { FoldedClassifier, type ServedPrecision, foldClassifier } from './inference/folded-classifier.js';
+export { type ActivationThresholds, type Calibration, calibrationSchema } from './inference/calibration.js';
+export { calibrate } from './inference/calibrate.js';

@@ -8,4 +8,5 @@ export { addKey, listKeys, removeKey } from './http/keys-file.js';
 export { LOG_LEVELS, type LogLevel, createLogger } from './logger.js';
 export type { ClassifyAnswer } from './schemas.js';
 export { EXPORT_FORMATS, type ExportFormat, type ExportOptions, PARITY_TOLERANCE, exportModel } from './exports/export-model.js';
+export { type CalibrateOptions, calibrateModel } from './models/calibrate-model.js';
 export type { Parity } from './exports/parity.js';

@@ -29,7 +29,7 @@ export interface ServerOptions {
   insecure?: boolean;
   /** Files in PEM: the server speaks HTTPS. */
   tls?: TlsFiles;
-  /** `auto`: the precision that the model was trained in, where the backend has it. */
+  /** `auto`: the precision that the model was trained in, where the backend has it; `int8` needs each model's calibration. */
   precision?: PrecisionChoice;
   /** Pictures a batch: 16. */
   maxBatch?: number;

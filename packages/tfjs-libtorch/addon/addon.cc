@@ -10,6 +10,8 @@
 #include "optimizers.h"
 #include "packed-convolution.h"
 #include "prepared-convolution.h"
+#include "prepared-network.h"
+#include "thread-binding.h"
 #include "versions.h"
 
 namespace chameleon {
@@ -176,6 +178,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exports.Set("packedConvolution", Napi::Function::New(env, packed_convolution));
     exports.Set("packedConvolutionInputGradient", Napi::Function::New(env, packed_convolution_input_gradient));
     exports.Set("packedConvolutionFilterGradient", Napi::Function::New(env, packed_convolution_filter_gradient));
+    exports.Set("prepareNetwork", Napi::Function::New(env, prepare_network));
+    exports.Set("runNetwork", Napi::Function::New(env, run_network));
+    exports.Set("multipliesBytes", Napi::Boolean::New(env, processor_multiplies_bytes()));
   }
 #if defined(USE_C10D_GLOO)
   exports.Set("collectives", true);
@@ -201,6 +206,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("useDevice", Napi::Function::New(env, use_device));
   exports.Set("hasCuda", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value { return Napi::Boolean::New(info.Env(), at::hasCUDA()); }));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));
+  exports.Set("bindThreads", Napi::Function::New(env, bind_threads));
   exports.Set("version", Napi::String::New(env, TORCH_VERSION));
   return exports;
 }

@@ -3,13 +3,7 @@
 #include "prepared-convolution.h"
 
 #include "environment.h"
-
-#if defined(__has_include)
-#if __has_include(<oneapi/dnnl/dnnl.hpp>)
-#include <oneapi/dnnl/dnnl.hpp>
-#define CHAMELEON_ONEDNN (DNNL_VERSION_MAJOR == 2)
-#endif
-#endif
+#include "onednn.h"
 
 #if CHAMELEON_ONEDNN
 
@@ -24,23 +18,13 @@ namespace {
 
 using dnnl::memory;
 
-const dnnl::engine& cpu() {
-  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-  return engine;
-}
-
-memory::data_type type_of(at::ScalarType type) { return type == at::kBFloat16 ? memory::data_type::bf16 : memory::data_type::f32; }
-
-memory::dims dims_of(const at::Tensor& tensor) { return {tensor.sizes().begin(), tensor.sizes().end()}; }
+using onednn::cpu;
+using onednn::dims_of;
+using onednn::memory_of;
+using onednn::stream;
+using onednn::type_of;
 
 memory::desc nhwc_of(const at::Tensor& tensor) { return {dims_of(tensor), type_of(tensor.scalar_type()), memory::format_tag::nhwc}; }
-
-memory memory_of(const memory::desc& desc, const at::Tensor& tensor) { return {desc, cpu(), tensor.data_ptr()}; }
-
-dnnl::stream& stream() {
-  static thread_local dnnl::stream own(cpu());
-  return own;
-}
 
 /// What one shape of input is computed with.
 struct Plan {
@@ -109,12 +93,7 @@ class PreparedConvolution {
   at::Tensor pack(const memory::desc& wanted) {
     for (const auto& [key, plan] : plans_)
       if (plan.weights == wanted) return plan.packed;
-    auto packed = at::empty({static_cast<int64_t>(wanted.get_size())}, at::kByte);
-    const memory from({dims_of(filter_), memory::data_type::f32, memory::format_tag::oihw}, cpu(), filter_.data_ptr());
-    memory to = memory_of(wanted, packed);
-    dnnl::reorder(from, to).execute(stream(), const_cast<memory&>(from), to);
-    stream().wait();
-    return packed;
+    return onednn::packed(filter_, wanted);
   }
 
   static constexpr size_t kMostPlans = 64;

@@ -56,6 +56,10 @@ export interface Addon {
   packedConvolution?(this: void, x: Handle, filter: Handle, summand: Handle | null, strides: number, padding: number, relu: boolean, inPlace: boolean): Handle;
   packedConvolutionInputGradient?(this: void, dy: Handle, filter: Handle, inputShape: number[], strides: number, padding: number): Handle;
   packedConvolutionFilterGradient?(this: void, dy: Handle, x: Handle, filterShape: number[], strides: number, padding: number): Handle;
+  /** addon/prepared-network.h says what these take; absent as `prepareConvolution` is. */
+  prepareNetwork?(this: void, steps: object[], values: { scale: number; signed: boolean }[], bfloat16: boolean): Handle;
+  runNetwork?(this: void, network: Handle, pictures: Handle): Handle;
+  readonly multipliesBytes?: boolean;
   /** addon/collectives.h says what each of these does. */
   openGroup(options: GroupOptions, onDone: (job: number, error: string | null, result: Float64Array | Uint8Array | undefined) => void): NativeGroup;
   sumOverRanks(group: NativeGroup, job: number, flat: Handle): void;
@@ -77,6 +81,7 @@ export interface Addon {
   /** Whether this libtorch has CUDA and finds a device for it. */
   hasCuda(): boolean;
   setThreads(count: number): void;
+  bindThreads(): boolean;
 }
 
 /** c10::ScalarType and c10::MemoryFormat, as the schemas take them. */

@@ -16,6 +16,7 @@ import { registerLocalResponse } from './kernels/local-response.js';
 import { registerMatMul } from './kernels/matmul.js';
 import { registerPooling } from './kernels/pooling.js';
 import { registerPreparedConvolution } from './kernels/prepared-convolution.js';
+import { registerPreparedNetwork } from './kernels/prepared-network.js';
 import { registerRanges } from './kernels/ranges.js';
 import { registerReductions } from './kernels/reduce.js';
 import { registerResize } from './kernels/resize.js';
@@ -39,6 +40,7 @@ registerBackend(BACKEND_NAME, () => {
   // Which of them there are, only the loaded addon knows.
   registerPreparedConvolution();
   if (process.env.CHAMELEON_FUSION !== 'off') registerFusion();
+  registerPreparedNetwork();
   return new LibtorchBackend();
 });
 
@@ -70,6 +72,12 @@ export function useFusion(wanted: boolean): void {
 
 /** How many threads an operator may use. */
 export const setThreads = (count: number): void => addon().setThreads(count);
+
+/**
+ * Keeps this thread and those that compute for it on a processor each, where there are as many of both. For a thread that computes
+ * shortly and seldom, as a server's: the kernel would else pack them on one processor. @returns whether it did
+ */
+export const bindThreads = (): boolean => addon().bindThreads();
 
 /** The allocator's figures for this process, and the start of a new peak. */
 export const memory = () => addon().memory();

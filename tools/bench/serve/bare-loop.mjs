@@ -2,7 +2,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { foldClassifier, readSafetensors, createClassifier, loadStateDict } from '@chameleon/core';
 import { preprocess } from '@chameleon/data';
-import { setThreads } from '@chameleon/tfjs-libtorch';
+import { bindThreads, setThreads } from '@chameleon/tfjs-libtorch';
 import { availableParallelism } from 'node:os';
 import { ready, setBackend, tensor } from '@tensorflow/tfjs-core';
 
@@ -13,10 +13,12 @@ const BATCH = 16;
 await setBackend('libtorch');
 await ready();
 setThreads(availableParallelism());
+bindThreads();
 const card = JSON.parse(await readFile(join(folder, 'model.json'), 'utf8'));
 const model = createClassifier({ architecture: card.architecture, classCount: card.classes.length, head: card.head, seed: 0, bodyIsLoaded: true });
 loadStateDict(model, readSafetensors(await readFile(join(folder, 'model.safetensors'))).tensors, { scope: 'all' });
-const folded = foldClassifier(model, precision);
+const thresholds = precision === 'int8' ? JSON.parse(await readFile(join(folder, 'int8.json'), 'utf8')).thresholds : null;
+const folded = foldClassifier(model, precision, thresholds);
 const photographs = join(process.env.CHAMELEON_TEST_DATA, 'images/hymenoptera/val/bees');
 const files = await Promise.all((await readdir(photographs)).sort().map((name) => readFile(join(photographs, name))));
 

@@ -11,7 +11,7 @@ const MAX_QUEUE = 128;
 
 /** Our server as a person starts it; resolves when it says that it is ready. */
 export async function startOurs(modelFolder, { precision }) {
-  return { ...(await startServer([CHAMELEON, 'serve', modelFolder, '--port', '0', '--precision', precision, '--max-queue', String(MAX_QUEUE), '--log-level', 'warn'])), maxQueue: MAX_QUEUE };
+  return { ...(await startServer([CHAMELEON, 'serve', modelFolder, '--port', '0', '--dtype', precision, '--max-queue', String(MAX_QUEUE), '--log-level', 'warn'])), maxQueue: MAX_QUEUE };
 }
 
 /** ONNX Runtime behind a plain Express route. */

@@ -58,6 +58,7 @@ const SERVE_SETTINGS = [
   { flags: '--notice-ms <n>', help: 'ms between "not ready" and the end of listening, for load balancers to notice (default: 0)', parse: integer },
   { flags: '--deadline-ms <n>', help: 'ms for what is under way to be answered when it stops (default: 10,000)', parse: integer },
   { flags: '--log-level <level>', help: 'of the log on standard error, a line of JSON each (default: info)', choices: LOG_LEVELS },
+  { flags: '--dtype <type>', help: 'of the computation: int8 needs `chameleon calibrate` once (default: --precision)', choices: ['float32', 'bfloat16', 'int8'] },
   { flags: '--out <folder>', help: 'where run directories are (default: runs)' },
 ].map((setting) => ({ key: null, ...setting }));
 
@@ -71,6 +72,7 @@ Examples:
   chameleon serve
   chameleon serve runs/20261125-demo --port 9000
   chameleon serve clothes:old=runs/20261101-a clothes:new=runs/20261125-b
+  chameleon serve --dtype int8
   chameleon keys add phone --file keys.json
   chameleon serve --host 0.0.0.0 --keys keys.json --tls-cert cert.pem --tls-key key.pem
   curl -F image=@soldier.jpg 'localhost:8080/v1/classify?top_k=3'`)
@@ -122,7 +124,7 @@ function serverOptions(given: Given, models: ModelSource[], engine: EngineChoice
     insecure: given['insecure'] === true,
     canaryBounds: { ...defined('minRequests', flag<number>('canaryMinRequests')), ...defined('maxErrorRate', flag<number>('canaryMaxErrorRate')), ...defined('maxClassShare', flag<number>('canaryMaxClassShare')) },
     ...(certFile !== undefined && keyFile !== undefined ? { tls: { certFile, keyFile } } : {}),
-    ...defined('keysFile', flag<string>('keys')), ...defined('corsOrigins', flag<string[]>('corsOrigin')), ...defined('precision', flag<PrecisionChoice>('precision')), ...defined('threads', flag<number>('threads')),
+    ...defined('keysFile', flag<string>('keys')), ...defined('corsOrigins', flag<string[]>('corsOrigin')), ...defined('precision', flag<PrecisionChoice>('dtype') ?? flag<PrecisionChoice>('precision')), ...defined('threads', flag<number>('threads')),
     ...sameNamed(given, ['host', 'port', 'maxBatch', 'maxQueue', 'maxDelayMs', 'decodeThreads', 'requestsPerMinute', 'modelsRoot', 'replicas']),
   };
 }

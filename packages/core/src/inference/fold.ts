@@ -9,7 +9,8 @@ export type FoldedOperation =
   /** relu(convolution + bias + add); `add` names a value that nothing takes from afterwards, so it may be overwritten. */
   | { kind: 'convolution'; name: string; input: string; add: string | null; relu: boolean; weight: Weights; bias: Float32Array; strides: number; padding: number }
   | { kind: 'linear'; name: string; input: string; relu: boolean; weight: Weights; bias: Float32Array }
-  | { kind: 'max-pool' | 'average' | 'largest'; name: string; input: string }
+  | { kind: 'max-pool'; name: string; input: string }
+  | { kind: 'average' | 'largest'; name: string; input: string }
   | { kind: 'concatenation'; name: string; input: string; other: string };
 
 type Weighted = Extract<FoldedOperation, { weight: Weights }>;
@@ -68,6 +69,8 @@ export function foldNetwork(operations: readonly Operation[], tensors: ReadonlyM
         emit({ kind: 'concatenation', name, input, other: sourceOf(operation.other) });
         break;
       case 'max-pool':
+        emit({ kind: 'max-pool', name, input });
+        break;
       case 'average':
       case 'largest':
         emit({ kind: operation.kind, name, input });

@@ -3,10 +3,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type HeadKind, createClassifier } from '../models/classifier.js';
 import { Sgd } from '../optimizers/sgd.js';
 import { randomStream } from '../random.js';
+import { supportsInt8 } from '../ops/precision.js';
 import { Tape, inference } from '../tape.js';
 import { type TestBackend, useBackend } from '../testing/engine.js';
 import { picturesOf, tinyBatch, tinyClassifier, trainTiny } from '../testing/tiny.js';
 import { stateDictOf } from '../weights/state-dict.js';
+import { calibrate } from './calibrate.js';
+import { Histogram, thresholdOf } from './calibration.js';
 import { foldNetwork } from './fold.js';
 import { foldClassifier } from './folded-classifier.js';
 import { type Operation, networkOf } from './network.js';
@@ -42,6 +45,37 @@ describe.each([['cpu', 'float32', 1e-4], ['wasm', 'float32', 1e-4], ['libtorch',
     }
     folded.dispose();
     model.dispose();
+  });
+});
+
+const bytes = await useBackend('libtorch').then(supportsInt8, () => false);
+
+describe.skipIf(!bytes)('a folded classifier in bytes (needs libdnnl-dev and a processor with VNNI)', () => {
+  it.each(['linear', 'deep'] as const)('has the logits of evaluation (%s head)', async (head) => {
+    await useBackend('libtorch');
+    const model = trained(head), thresholds = await calibrate(model, [1, 2, 3].map((seed) => picturesOf(tinyBatch(8, seed))));
+    const folded = foldClassifier(model, 'int8', thresholds);
+    for (const rows of [1, 5, 1]) {
+      const pictures = picturesOf(tinyBatch(rows, 99)), expected = valuesOf(model.forward(pictures, inference('float32')));
+      const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+      valuesOf(folded.forward(pictures)).forEach((value, i) => expect(Math.abs(value - expected[i]!)).toBeLessThan(0.1 * largest));
+      pictures.dispose();
+    }
+    expect(() => foldClassifier(model, 'int8')).toThrow('go together');
+    expect(() => foldClassifier(model, 'int8', {})).toThrow('the calibration does not know maxpool');
+    for (const t of [folded, model]) t.dispose();
+    expect(memory().numTensors).toBe(0);
+  });
+});
+
+describe('the threshold of a value in bytes', () => {
+  it('keeps what is common and cuts off what is rare and far', () => {
+    const even = new Histogram(), withOutlier = new Histogram();
+    for (const histogram of [even, withOutlier]) histogram.add(Float32Array.from({ length: 100_000 }, (_, i) => Math.sin(i)));
+    withOutlier.add(Float32Array.of(6));
+    expect(thresholdOf(even, 255)).toBeCloseTo(1, 1);
+    expect(thresholdOf(withOutlier, 15)).toBeLessThan(3);
+    expect(thresholdOf(new Histogram(), 255)).toBe(1);
   });
 });
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
-import { type ModelCard, type Precision, UserError } from '@chameleon/core';
+import { type ModelCard, type ServedPrecision, UserError } from '@chameleon/core';
 import type { BatchResult } from '../batch-queue.js';
 import { Problem } from '../problems.js';
 import { startWorker } from '../worker-file.js';
@@ -30,7 +30,7 @@ export class ComputeThread {
   #nextId = 1;
   #state: 'running' | 'stopping' | 'ended' = 'running';
 
-  private constructor(private readonly worker: Worker, readonly card: ModelCard, readonly precision: Precision, private readonly options: ComputeThreadOptions) {
+  private constructor(private readonly worker: Worker, readonly card: ModelCard, readonly precision: ServedPrecision, private readonly options: ComputeThreadOptions) {
     worker.on('message', (reply: ComputeReply) => this.#settle(reply));
     worker.on('error', (error) => this.#end(error.message));
     worker.on('exit', (code) => this.#end(`it ended with code ${code}`));

@@ -1,8 +1,8 @@
-import type { ModelCard, Precision } from '@chameleon/core';
+import type { ModelCard, ServedPrecision } from '@chameleon/core';
 
 /** A TensorFlow.js backend by the module that registers it; or ONNX Runtime (`onnxruntime`) by its own. */
 export interface EngineChoice {
-  /** A module's name or URL: importing it registers the backend; where it exports `setThreads`, that is called with `threads`. */
+  /** A module's name or URL: importing it registers the backend; where it exports `setThreads`, that is called with `threads`, and then `bindThreads`, where it does. */
   module: string;
   /** What TF.js calls the backend. */
   backend: string;
@@ -10,7 +10,7 @@ export interface EngineChoice {
   gradients?: EngineChoice;
 }
 
-export type PrecisionChoice = Precision | 'auto';
+export type PrecisionChoice = ServedPrecision | 'auto';
 
 /** What a compute thread is started with. */
 export interface ComputeSetup {
@@ -38,7 +38,7 @@ export type ComputeRequest =
   | { kind: 'stop' };
 
 export type ComputeReply =
-  | { kind: 'ready'; card: ModelCard; precision: Precision }
+  | { kind: 'ready'; card: ModelCard; precision: ServedPrecision }
   | { kind: 'refused'; message: string }
   | { kind: 'predicted'; id: number; probabilities: Float32Array; computeMs: number }
   | { kind: 'explained'; id: number; probabilities: Float32Array; classIndex: number; heat: HeatMap; computeMs: number }

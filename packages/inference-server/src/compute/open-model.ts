@@ -5,9 +5,13 @@ import { ServedModel } from './served-model.js';
 
 /** Registers a backend of TensorFlow.js, makes it the current one, and opens a model folder on it. @throws UserError */
 export async function openServedModel(folder: string, precision: PrecisionChoice, engine: EngineChoice, threads?: number): Promise<ServedModel> {
-  const module = (await import(engine.module)) as { setThreads?: (count: number) => void };
+  const module = (await import(engine.module)) as { setThreads?: (count: number) => void; bindThreads?: () => boolean };
   if (!(await setBackend(engine.backend))) throw new UserError(`The backend ${engine.backend} does not start. \`chameleon doctor\` says why.`);
   await ready();
-  if (threads !== undefined) module.setThreads?.(threads);
+  if (threads !== undefined) {
+    module.setThreads?.(threads);
+    // A server computes shortly and seldom: left alone, the kernel packs its threads on one processor.
+    module.bindThreads?.();
+  }
   return ServedModel.open(folder, precision);
 }

@@ -1,23 +1,26 @@
-import { type FoldedClassifier, type ModelCard, type Precision, foldClassifier, release, supportsPrecision } from '@chameleon/core';
+import { type FoldedClassifier, type ModelCard, type Precision, type ServedPrecision, UserError, foldClassifier, release, supportsInt8, supportsPrecision } from '@chameleon/core';
 import { type Tensor, add, mul, reshape, softmax, split, sum, tensor, tidy } from '@tensorflow/tfjs-core';
+import { readCalibration } from '../models/calibration-file.js';
 import { openClassifier } from '../models/model-folder.js';
 import { indexOfLargest } from './largest.js';
 import type { HeatMap, PrecisionChoice } from './messages.js';
 
 /** A classifier that only answers: folded, nothing of it learns. The caller disposes it. */
 export class ServedModel {
-  private constructor(private readonly folded: FoldedClassifier, readonly card: ModelCard, readonly precision: Precision) {}
+  private constructor(private readonly folded: FoldedClassifier, readonly card: ModelCard, readonly precision: ServedPrecision) {}
 
   /**
    * Opens a model folder on the backend in use.
-   * @param precision `auto`: the one that it was trained in, where the backend has it, else float32
-   * @throws UserError when the folder holds no whole model
+   * @param precision `auto`: the one that it was trained in, where the backend has it, else float32; `int8` needs the folder's calibration
+   * @throws UserError when the folder holds no whole model, or int8 was asked for and can't be had
    */
   static async open(folder: string, precision: PrecisionChoice): Promise<ServedModel> {
+    if (precision === 'int8' && !supportsInt8()) throw new UserError('int8 is not to be had here: it needs the backend libtorch with oneDNN 2, and a processor with VNNI. Choose bfloat16 or float32.');
     const { model, card } = await openClassifier(folder);
-    const wanted = precision === 'auto' ? card.precision : precision;
-    const chosen = supportsPrecision(wanted) ? wanted : 'float32';
     try {
+      if (precision === 'int8') return new ServedModel(foldClassifier(model, precision, (await readCalibration(folder, card)).thresholds), card, precision);
+      const wanted: Precision = precision === 'auto' ? card.precision : precision;
+      const chosen = supportsPrecision(wanted) ? wanted : 'float32';
       return new ServedModel(foldClassifier(model, chosen), card, chosen);
     } finally {
       model.dispose();

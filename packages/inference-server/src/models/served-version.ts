@@ -1,4 +1,4 @@
-import type { ModelCard, Precision } from '@chameleon/core';
+import type { ModelCard, ServedPrecision } from '@chameleon/core';
 import type { Logger } from 'pino';
 import { type BatchResult, BatchQueue } from '../batch-queue.js';
 import type { BatcherOptions } from '../batcher.js';
@@ -26,7 +26,7 @@ export class ServedVersion {
   #lossesInARow = 0;
   readonly #stop = new AbortController();
 
-  private constructor(private readonly options: ServedVersionOptions, readonly card: ModelCard, readonly precision: Precision, thread: ComputeThread) {
+  private constructor(private readonly options: ServedVersionOptions, readonly card: ModelCard, readonly precision: ServedPrecision, thread: ComputeThread) {
     this.#thread = Promise.resolve(thread);
     this.queue = new BatchQueue({ ...options.batcher, compute: (pictures) => this.#predict(pictures), onBatch: options.onBatch });
   }
