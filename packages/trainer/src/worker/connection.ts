@@ -12,6 +12,9 @@ export interface Target {
   metadata: Metadata;
 }
 
+/** What was written leaves within this time; a coordinator that doesn't end its side is not waited for. */
+const CLOSE_MS = 500;
+
 /** Between two tries to reach a coordinator; doubled up to the second. */
 const FIRST_RETRY_MS = 100, LAST_RETRY_MS = 1_000;
 
@@ -23,6 +26,8 @@ export interface Connection {
   /** Calls back with each message, and once with how the stream ended. */
   listen(onMessage: (message: ToWorker) => void, onEnd: (error: ServiceError | null) => void): void;
   close(): void;
+  /** Closes, and waits for a moment until what was said has arrived: for the end of a process. */
+  finish(): Promise<void>;
 }
 
 /**
@@ -82,7 +87,7 @@ function sayHello(stream: ClientDuplexStream<WorkRequest, WorkResponse>, hello: 
 
 function wrap(client: WorkerServiceClient, stream: ClientDuplexStream<WorkRequest, WorkResponse>, welcome: Welcome): Connection {
   let open = true;
-  return {
+  const connection: Connection = {
     client,
     welcome,
     send: (message) => void (open && stream.write({ message })),
@@ -98,11 +103,20 @@ function wrap(client: WorkerServiceClient, stream: ClientDuplexStream<WorkReques
     close: () => {
       open = false;
       stream.end();
-      // What was written leaves first; a coordinator that doesn't end its side is not waited for.
       setTimeout(() => {
         stream.cancel();
         client.close();
-      }, 500).unref();
+      }, CLOSE_MS).unref();
+    },
+    finish: () => {
+      const ended = new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, CLOSE_MS);
+        stream.once('close', () => (clearTimeout(timer), resolve())).once('end', () => (clearTimeout(timer), resolve()));
+        stream.resume();
+      });
+      connection.close();
+      return ended;
     },
   };
+  return connection;
 }

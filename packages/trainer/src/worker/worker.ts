@@ -141,7 +141,7 @@ class NetworkSide {
       signal.removeEventListener('abort', onLeave);
       await this.#assigned?.thread.close();
       await this.#assigned?.provided.release();
-      this.#connection?.close();
+      await this.#connection?.finish();
     }
   }
 
@@ -191,7 +191,7 @@ class NetworkSide {
     } catch (error) {
       await provided?.release();
       this.#connection?.send({ $case: 'leaving', value: { reason: error instanceof Error ? error.message : String(error), unfit: !signal.aborted } });
-      this.#connection?.close();
+      await this.#connection?.finish();
       throw error;
     } finally {
       client.close();
