@@ -28,8 +28,8 @@ describe('the libtorch backend', () => {
   });
 
   it('has no kernel that the suite leaves out', () => {
-    // These are libtorch's alone, whose handles mean nothing to another backend: prepared-convolution.test.ts and fusion.test.ts have them.
-    const ownTests = ['PrepareConvolution', 'PreparedConvolution', ...FUSED_KERNELS].filter((name) => names().includes(name));
+    // These are libtorch's alone, whose handles mean nothing to another backend: prepared-convolution.test.ts, prepared-network.test.ts and fusion.test.ts have them.
+    const ownTests = ['PrepareConvolution', 'PreparedConvolution', 'PrepareNetwork', 'PreparedNetwork', 'PreparedNetworkInBytes', ...FUSED_KERNELS].filter((name) => names().includes(name));
     expect(names().filter((name) => !called.has(name)).sort()).toEqual(ownTests.sort());
   });
 
