@@ -1,4 +1,4 @@
-import { type Tensor, add } from '@tensorflow/tfjs-core';
+import { type Tensor, add, keep } from '@tensorflow/tfjs-core';
 import { type Precision, release } from './ops/kernels.js';
 import { toPrecision } from './ops/precision.js';
 
@@ -50,7 +50,8 @@ export class Parameter {
     const known = this.#derived.get(kind);
     if (known?.stamp === stamp) return known.tensor;
     known?.tensor.dispose();
-    const tensor = make();
+    // Whoever is in a `tidy` at the moment doesn't own it.
+    const tensor = keep(make());
     this.#derived.set(kind, { tensor, stamp });
     return tensor;
   }

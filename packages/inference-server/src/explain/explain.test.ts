@@ -43,6 +43,8 @@ describe('Grad-CAM', () => {
     await useLibtorch();
     const served = await ServedModel.open(folder.path, 'float32'), { model } = await openClassifier(folder.path);
     const picture = await preprocess(await drawPicture(4, { width: 200, height: 150 }), 96, served.card.normalization);
+    // What the model of the comparison keeps of its filters is made.
+    byDifferences(model, 96, picture, 0);
     const tensors = memory().numTensors;
     for (const classIndex of [0, 1, 2]) {
       const { heat, probabilities, classIndex: explained } = served.explain(picture, classIndex);
