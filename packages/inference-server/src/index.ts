@@ -9,4 +9,5 @@ export { LOG_LEVELS, type LogLevel, createLogger } from './logger.js';
 export type { ClassifyAnswer } from './schemas.js';
 export { EXPORT_FORMATS, type ExportFormat, type ExportOptions, PARITY_TOLERANCE, exportModel } from './exports/export-model.js';
 export { type CalibrateOptions, calibrateModel } from './models/calibrate-model.js';
+export { waitShortly } from './compute/short-waits.js';
 export type { Parity } from './exports/parity.js';

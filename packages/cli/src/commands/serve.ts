@@ -1,6 +1,6 @@
 import type { BackendName } from '@chameleon/core';
 import { UserError, chooseBackend } from '@chameleon/core';
-import { DEFAULT_CANARY_BOUNDS, DEFAULT_LIMITS, type EngineChoice, LOG_LEVELS, type Limits, type LogLevel, type ModelSource, type PrecisionChoice, type RunningServer, type ServerOptions, type StopOptions, createLogger, startServer } from '@chameleon/inference-server';
+import { DEFAULT_CANARY_BOUNDS, DEFAULT_LIMITS, type EngineChoice, LOG_LEVELS, type Limits, type LogLevel, type ModelSource, type PrecisionChoice, type RunningServer, type ServerOptions, type StopOptions, createLogger, startServer, waitShortly } from '@chameleon/inference-server';
 import { findRun } from '@chameleon/trainer';
 import { type Command, InvalidArgumentError } from 'commander';
 import { backendCandidates } from '../engine.js';
@@ -80,6 +80,7 @@ Examples:
       // Commander takes a switch whose variable is set for switched on, whatever the variable says.
       if (command.getOptionValueSource('insecure') === 'env' && !/^(1|true|yes|on)$/i.test(process.env['CHAMELEON_INSECURE'] ?? '')) delete given['insecure'];
       const models = await findModels([...named, ...((given['model'] as string[] | undefined) ?? [])], (given['out'] as string | undefined) ?? 'runs');
+      waitShortly();
       const logger = createLogger((given['logLevel'] as LogLevel | undefined) ?? 'info');
       const { engine, passedOver } = await servingEngineFor((given['backend'] as ServingBackend | undefined) ?? 'auto');
       logger[passedOver.length > 0 ? 'warn' : 'info']({ backend: engine.backend, passedOver }, 'the backend is chosen');

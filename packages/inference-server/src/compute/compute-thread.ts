@@ -5,6 +5,7 @@ import type { BatchResult } from '../batch-queue.js';
 import { Problem } from '../problems.js';
 import { startWorker } from '../worker-file.js';
 import type { ComputeReply, ComputeRequest, ComputeSetup, HeatMap } from './messages.js';
+import { waitShortly } from './short-waits.js';
 
 export interface Explanation {
   probabilities: Float32Array;
@@ -41,6 +42,7 @@ export class ComputeThread {
    * @throws UserError that says why it can't be loaded
    */
   static async start(options: ComputeThreadOptions, signal?: AbortSignal): Promise<ComputeThread> {
+    waitShortly();
     const { engine, folder, precision, threads, warmUpSizes } = options;
     const worker = startWorker('compute/worker.js', { engine, folder, precision, threads, warmUpSizes } satisfies ComputeSetup);
     try {
