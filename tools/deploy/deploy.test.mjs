@@ -22,7 +22,7 @@ const environmentOf = ({ env }) => Object.fromEntries(env.map(({ name, value }) 
 
 /** What the server understands, from its own help. */
 const help = execFileSync(process.execPath, [here('../../packages/cli/bin/chameleon.js'), 'serve', '--help'], { encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } });
-const serverSources = ['http/app.ts', 'protocol/routes.ts', 'metrics.ts'].map((path) => textOf(`../../packages/inference-server/src/${path}`)).join('\n');
+const serverSources = ['http/app.ts', 'http/routes.ts', 'http/listener.ts', 'protocol/routes.ts', 'metrics.ts'].map((path) => textOf(`../../packages/inference-server/src/${path}`)).join('\n');
 
 describe('the manifests and the image fit the server', () => {
   it('name flags and environment variables that it has', () => {
