@@ -1,6 +1,6 @@
 /**
  * Has the threads of an operator wait for each other awake only shortly. By default libgomp's spin for milliseconds at the end of each of
- * the network's 40 operations: where other programs want the processors too, one picture took 650 ms so, and 65 without.
+ * the network's 40 operations, which takes processors from whoever else wants them.
  * It reads this when it is loaded, so call it before the backend is. Whoever has set it, or the policy, keeps what was set.
  */
 export function waitShortly(): void {
