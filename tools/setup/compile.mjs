@@ -3,9 +3,9 @@ import { join } from 'node:path';
 /**
  * @typedef {{
  *   compiler: string, standard: 17 | 20, libtorch: import('./engine.mjs').Libtorch, gloo: boolean, cuda: boolean,
- *   oldStrings: boolean, modules: string
+ *   oldStrings: boolean, openmp?: boolean, modules: string
  * }} Toolchain
- *   `gloo`: its headers are there; `cuda`: libtorch has CUDA's half, and all that that needs; `oldStrings`: libtorch is compiled with the strings of before
+ *   `openmp`: the compiler's threads are those of the OpenMP runtime that libtorch brings along; `gloo`: its headers are there; `cuda`: libtorch has CUDA's half, and all that that needs; `oldStrings`: libtorch is compiled with the strings of before
  *   GCC 5 (`_GLIBCXX_USE_CXX11_ABI=0`), as pip's were until 2.6; `modules`: the folder node_modules
  */
 
@@ -17,7 +17,7 @@ const DEFAULT_INCLUDE = '/usr/include';
  * @param {Toolchain} toolchain
  * @returns {string[]}
  */
-export function compileFlags({ standard, libtorch, gloo, oldStrings, modules }) {
+export function compileFlags({ standard, libtorch, gloo, oldStrings, openmp = false, modules }) {
   const { include } = libtorch;
   const headers = [join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include'), join(include, 'torch', 'csrc', 'api', 'include'), include];
   return [
@@ -26,6 +26,8 @@ export function compileFlags({ standard, libtorch, gloo, oldStrings, modules }) 
     '-fno-math-errno',
     `-std=c++${standard}`,
     '-fPIC',
+    // Without it at::parallel_for runs on the calling thread alone. Nothing is linked for it: a runtime of this compiler's own would have threads beside libtorch's.
+    ...(openmp ? ['-fopenmp'] : []),
     '-Wall',
     '-Wextra',
     '-DNAPI_VERSION=8',

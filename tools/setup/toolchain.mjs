@@ -22,8 +22,15 @@ export function readToolchain(libtorch, compiler, modules) {
     gloo: existsSync(join(include, 'gloo', 'context.h')),
     cuda: hasCuda(libtorch),
     oldStrings: hasOldStrings(libtorch),
+    openmp: isGnu(compiler),
     modules,
   };
+}
+
+/** libtorch's OpenMP runtime is GNU's; Clang's code would ask for another. */
+function isGnu(compiler) {
+  const { stdout } = spawnSync(compiler, ['--version'], { encoding: 'utf8', timeout: 60_000 });
+  return /Free Software Foundation/.test(stdout ?? '');
 }
 
 /**
