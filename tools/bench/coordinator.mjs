@@ -1,8 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureCoordinator } from './coordinator/measure.mjs';
 import { facts } from './serve/facts.mjs';
+import { publish } from './serve/results.mjs';
 
 const HELP = `Usage: npm run bench -- coordinator [options]
 
@@ -25,9 +24,7 @@ export async function main(args) {
   const settings = { workers: Number(values.workers), seconds: Number(values.seconds), rounds: Number(values.rounds) };
   for (const [name, value] of Object.entries(settings)) if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} takes a whole number of at least 1.`);
   const results = { command: ['npm run bench -- coordinator', ...args].join(' '), ...(await facts()), ...settings, ...(await measureCoordinator(settings)) };
-  const text = `${JSON.stringify(results, null, 1)}\n`;
-  if (values.to) await mkdir(dirname(values.to), { recursive: true }).then(() => writeFile(values.to, text));
-  process.stdout.write(values.json ? text : describe(results));
+  await publish(results, values, describe);
 }
 
 const describe = ({ machine, workers, coreShare, decisionMs, regroupMs, residentMiB }) => `${machine}

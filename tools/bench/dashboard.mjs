@@ -1,7 +1,7 @@
 /* global document, location, requestAnimationFrame, window */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,7 @@ import { beginRun, writeHistory, writeRuns } from './dashboard/data.mjs';
 import { firstPaint, framesDuring, heapBytes, openBrowser, spanDrawn } from './dashboard/page.mjs';
 import { tableOf } from './dashboard/table.mjs';
 import { CHAMELEON, pause, start, startDashboard, startTargets, usage } from './dashboard/processes.mjs';
+import { keepResults } from './serve/results.mjs';
 import { median, percentile, rounded } from './serve/statistics.mjs';
 
 /** What the dashboard costs, and how fast it is: in a real Chromium, on the built page, with real processes. */
@@ -54,7 +55,7 @@ export async function main(args) {
     } finally {
       for (const end of ends) await end();
     }
-    if (values.to) await mkdir(join(values.to, '..'), { recursive: true }).then(() => writeFile(values.to, `${JSON.stringify(results, null, 1)}\n`));
+    if (values.to) await keepResults(values.to, results);
     if (!values.json) process.stdout.write(`${part}: ${JSON.stringify(results[part], null, 1)}\n`);
   }
   if (values.json) process.stdout.write(`${JSON.stringify(results, null, 1)}\n`);

@@ -1,9 +1,9 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { DEFAULT_AUGMENTATION, PictureLoader, openDataset } from '@chameleon/data';
 import { facts } from './serve/facts.mjs';
+import { publish } from './serve/results.mjs';
 import { median } from './serve/statistics.mjs';
 import { startLineProcess } from './train/line-process.mjs';
 
@@ -40,9 +40,7 @@ export async function main(args) {
   const { pytorch, ...measured } = await measure({ pictures, epochs, workers, size, batch, python: values.python });
   const { versions, ...machine } = await facts();
   const results = { command: ['npm run bench -- data', ...args].join(' ').replace(pictures, 'DIR'), ...machine, versions: { ...versions, torchvision: pytorch }, epochs, workers, size, batch, ...measured };
-  const text = `${JSON.stringify(results, null, 1)}\n`;
-  if (values.to) await mkdir(dirname(values.to), { recursive: true }).then(() => writeFile(values.to, text));
-  process.stdout.write(values.json ? text : `${measured.pictures} pictures, ${workers} workers: ${measured.chameleonPerSecond}/s, torchvision ${measured.pytorchPerSecond}/s: ${measured.ratio} times as many\n`);
+  await publish(results, values, () => `${measured.pictures} pictures, ${workers} workers: ${measured.chameleonPerSecond}/s, torchvision ${measured.pytorchPerSecond}/s: ${measured.ratio} times as many\n`);
 }
 
 async function measure({ pictures, epochs, workers, size, batch, python }) {

@@ -1,11 +1,11 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { compareAllReduce } from './distributed/all-reduce.mjs';
 import { measureDdp } from './distributed/ddp.mjs';
 import { measureRecovery } from './distributed/recovery.mjs';
 import { measureTraining } from './distributed/training.mjs';
 import { facts } from './serve/facts.mjs';
+import { publish } from './serve/results.mjs';
 
 /**
  * What several workers cost: efficiency, the share of the exchange that the way back hides, an all-reduce against PyTorch's own, and how soon
@@ -53,9 +53,7 @@ export async function main(args) {
   if (parts.includes('training')) addRows('training', await measureTraining({ ...settings, wires, precisions }));
   if (parts.includes('ddp')) addRows('ddp', await measureDdp({ ...settings, precisions }));
   if (parts.includes('recovery')) add('recovery', await measureRecovery({ kills: Number(values.kills) }));
-  const text = `${JSON.stringify(results, null, 1)}\n`;
-  if (values.to) await mkdir(dirname(values.to), { recursive: true }).then(() => writeFile(values.to, text));
-  process.stdout.write(values.json ? text : describe(results));
+  await publish(results, values, describe);
 }
 
 function describe({ machine, allReduce, training, ddp, recovery }) {

@@ -1,5 +1,3 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Adam, createClassifier, unfreeze } from '@chameleon/core';
 import { setThreads } from '@chameleon/tfjs-libtorch';
@@ -7,6 +5,7 @@ import { alone } from '@chameleon/trainer';
 import { setBackend } from '@tensorflow/tfjs-core';
 import { trainStep } from '../../packages/trainer/dist/training-step.js';
 import { facts } from './serve/facts.mjs';
+import { publish } from './serve/results.mjs';
 import { percentile } from './serve/statistics.mjs';
 
 /** What a step costs beside its arithmetic: every operator of ResNet34's full step on one 1-pixel picture, in channels too few to matter. */
@@ -35,9 +34,7 @@ export async function main(args) {
   const rows = [];
   for (const precision of ['bfloat16', 'float32']) rows.push(await measure(precision, steps));
   const results = { command: ['npm run bench -- overhead', ...args].join(' '), ...(await facts()), steps, rows };
-  const text = `${JSON.stringify(results, null, 1)}\n`;
-  if (values.to) await mkdir(dirname(values.to), { recursive: true }).then(() => writeFile(values.to, text));
-  process.stdout.write(values.json ? text : rows.map(({ precision, stepMs, p90Ms }) => `${precision.padEnd(9)} ${stepMs} ms a step, 90 % below ${p90Ms} ms\n`).join(''));
+  await publish(results, values, () => rows.map(({ precision, stepMs, p90Ms }) => `${precision.padEnd(9)} ${stepMs} ms a step, 90 % below ${p90Ms} ms\n`).join(''));
 }
 
 async function measure(precision, steps) {

@@ -1,6 +1,6 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { asForm, closedLoop, sendOne } from './serve/clients.mjs';
 import { facts } from './serve/facts.mjs';
@@ -9,6 +9,7 @@ import { installPeers } from './serve/peers/install.mjs';
 import { startLitServe } from './serve/peers/start.mjs';
 import { readPhotographs } from './serve/photographs.mjs';
 import { startOurs, withServer } from './serve/processes.mjs';
+import { publish } from './serve/results.mjs';
 import { median, rounded } from './serve/statistics.mjs';
 
 /**
@@ -16,7 +17,7 @@ import { median, rounded } from './serve/statistics.mjs';
  * file), in turns in one run.
  */
 
-export const HELP = `Usage: node tools/bench/serve-peers.mjs [options]
+export const HELP = `Usage: npm run bench -- serve-peers [options]
 
 Needs CHAMELEON_TEST_DATA, a build, python3-torchvision (Debian's), and pip's registry the first time.
 
@@ -26,7 +27,7 @@ Needs CHAMELEON_TEST_DATA, a build, python3-torchvision (Debian's), and pip's re
   --json             print the results as JSON
   --to FILE          and write them there
 
-Example: CHAMELEON_TEST_DATA=~/data node tools/bench/serve-peers.mjs --json --to benchmarks/results/serve-peers.json
+Example: CHAMELEON_TEST_DATA=~/data npm run bench -- serve-peers --json --to benchmarks/results/serve-peers.json
 `;
 
 const CLIENTS = 32, SIZE = 224, TURNS = 2;
@@ -42,11 +43,9 @@ export async function main(args) {
     const model = await writeResNet34(folder, SIZE);
     const weights = join(await exportTo('safetensors', model.folder, folder), 'model.safetensors');
     const { versions: ours, ...machine } = await facts();
-    const results = { command: ['node tools/bench/serve-peers.mjs', ...args].join(' '), ...machine, versions: { ...ours, ...versions }, model: `resnet34, ${SIZE} px, weights from a seed`, clients: CLIENTS, ...settings, litserve: {} };
+    const results = { command: ['npm run bench -- serve-peers', ...args].join(' '), ...machine, versions: { ...ours, ...versions }, model: `resnet34, ${SIZE} px, weights from a seed`, clients: CLIENTS, ...settings, litserve: {} };
     for (const precision of values.precisions.split(',')) results.litserve[precision] = await compare({ precision, python, weights, modelFolder: model.folder, pictures, ...settings });
-    const text = `${JSON.stringify(results, null, 1)}\n`;
-    if (values.to) await mkdir(dirname(values.to), { recursive: true }).then(() => writeFile(values.to, text));
-    process.stdout.write(values.json ? text : describe(results));
+    await publish(results, values, describe);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -86,13 +85,4 @@ async function sameClass(ours, theirs, forms) {
 function describe({ machine, versions, litserve }) {
   const lines = Object.entries(litserve).map(([precision, { oursMs, theirsMs, timesAsFast, oursPerSecond, theirsPerSecond, timesAsMany }]) => `${precision.padEnd(9)} one at a time ${oursMs} ms, LitServe ${theirsMs} ms: ${timesAsFast} times as fast; ${CLIENTS} clients ${oursPerSecond}/s, LitServe ${theirsPerSecond}/s: ${timesAsMany} times as many`);
   return `${machine}; LitServe ${versions.litserve}, PyTorch ${versions.torch}\n${lines.join('\n')}\n`;
-}
-
-if (import.meta.url === `file://${process.argv[1]}`) {
-  try {
-    await main(process.argv.slice(2));
-  } catch (error) {
-    process.stderr.write(`error: ${error.message}\n`);
-    process.exitCode = 1;
-  }
 }

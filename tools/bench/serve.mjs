@@ -1,4 +1,4 @@
-import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -7,6 +7,7 @@ import { facts } from './serve/facts.mjs';
 import { writeResNet34 } from './serve/model.mjs';
 import { readPhotographs } from './serve/photographs.mjs';
 import { residentMiB, startBare, startOurs, startBaseline, untilReady, withServer } from './serve/processes.mjs';
+import { publish } from './serve/results.mjs';
 import { median, percentile, rounded } from './serve/statistics.mjs';
 
 /**
@@ -43,9 +44,7 @@ export async function main(args) {
   const folder = await mkdtemp(join(tmpdir(), 'chameleon-bench-'));
   try {
     const results = { command: ['node tools/bench/serve.mjs', ...args].join(' '), ...(await facts()), model: `resnet34, ${settings.size} px, weights from a seed`, ...settings, ...(await measure(parts, settings, folder)) };
-    const text = `${JSON.stringify(results, null, 1)}\n`;
-    if (values.to) await mkdir(join(values.to, '..'), { recursive: true }).then(() => writeFile(values.to, text));
-    process.stdout.write(values.json ? text : describe(results));
+    await publish(results, values, describe);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,7 +1,6 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { facts } from './serve/facts.mjs';
+import { keepResults } from './serve/results.mjs';
 import { compare } from './train/compare.mjs';
 
 /** What PyTorch and Chameleon need for the same step of training, side by side in one run. */
@@ -61,8 +60,7 @@ export async function main(args) {
   if (values.to) {
     const { pytorch } = rows[0], { versions, ...machine } = await facts();
     const record = { command: ['npm run bench -- train', ...args].join(' '), ...machine, versions: { ...versions, pytorch }, ...settings, rows };
-    await mkdir(dirname(values.to), { recursive: true });
-    await writeFile(values.to, `${JSON.stringify(record, null, 1)}\n`);
+    await keepResults(values.to, record);
   }
   if (values.json) process.stdout.write(`${JSON.stringify(rows, null, 1)}\n`);
 }

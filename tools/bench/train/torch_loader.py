@@ -1,13 +1,12 @@
 """torchvision's side of `npm run bench -- data`: a DataLoader over an ImageFolder with PIL, RandomResizedCrop, flip and normalisation.
 
-Reads one JSON object a line from standard input, `{"name": "open" | "epoch", ...}`, and answers each with one line.
+Its calls are open, epoch.
 """
-import json
-import sys
 import time
 
 import torch
 import torchvision
+from calls import serve_calls
 from torchvision import transforms
 
 
@@ -30,17 +29,5 @@ class Worker:
         return {'pictures': count, 'seconds': time.perf_counter() - start}
 
 
-def main() -> None:
-    worker = Worker()
-    print(json.dumps({'value': 'ready'}), flush=True)
-    for line in sys.stdin:
-        call = json.loads(line)
-        try:
-            answer = {'value': getattr(worker, call.pop('name'))(**call)}
-        except Exception as error:  # noqa: BLE001: whatever went wrong is the caller's to tell
-            answer = {'error': f'{type(error).__name__}: {error}'}
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == '__main__':
-    main()
+    serve_calls(Worker())

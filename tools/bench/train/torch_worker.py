@@ -1,15 +1,14 @@
 """PyTorch's side of `npm run bench`: a ResNet that learns in one of four ways, eager, autocast and channels_last.
 
-Reads one JSON object a line from standard input, `{"name": "build" | "train" | "memory", ...}`, and answers each with one line.
+Its calls are build, train, memory.
 """
 import gc
-import json
 import statistics
-import sys
 import time
 
 import torch
 import torchvision
+from calls import serve_calls
 from torch import nn
 
 
@@ -69,17 +68,5 @@ class Worker:
         return {'peakMiB': megabytes('VmHWM:') - self.baseline, 'processPeakMiB': megabytes('VmHWM:')}
 
 
-def main() -> None:
-    worker = Worker()
-    print(json.dumps({'value': 'ready'}), flush=True)
-    for line in sys.stdin:
-        call = json.loads(line)
-        try:
-            answer = {'value': getattr(worker, call.pop('name'))(**call)}
-        except Exception as error:  # noqa: BLE001: whatever went wrong is the caller's to tell
-            answer = {'error': f'{type(error).__name__}: {error}'}
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == '__main__':
-    main()
+    serve_calls(Worker())
