@@ -24,15 +24,22 @@ const COMPONENTS = {
 export async function bringTorch({ folder, gpu, env, run, report }) {
   const python = pythonOf(env);
   await report.stage(`pip's torch${gpu ? ' with CUDA, some gigabytes' : ''}`, async () => {
-    const part = `${folder}.part`;
-    rmSync(part, { recursive: true, force: true });
-    await pipInstall(run, python, part, [WANTED], gpu ? [] : ['--no-deps']);
-    const libraries = gpu ? [] : librariesToBring(await neededBy(run, join(part, 'torch', 'lib', 'libtorch_cpu.so')), requirementsIn(part));
-    if (libraries.length > 0) await pipInstall(run, python, part, libraries, ['--no-deps']);
-    await loadOnce(run, python, join(part, 'torch', 'lib', 'libtorch_cpu.so'));
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(part, folder);
+    await wholeFolder(folder, async (part) => {
+      await pipInstall(run, python, part, [WANTED], gpu ? [] : ['--no-deps']);
+      const libraries = gpu ? [] : librariesToBring(await neededBy(run, join(part, 'torch', 'lib', 'libtorch_cpu.so')), requirementsIn(part));
+      if (libraries.length > 0) await pipInstall(run, python, part, libraries, ['--no-deps']);
+      await loadOnce(run, python, join(part, 'torch', 'lib', 'libtorch_cpu.so'));
+    });
   });
+}
+
+/** Makes a folder whole or not at all: `fill` works beside its place, and what was there goes when it is done. */
+export async function wholeFolder(folder, fill) {
+  const part = `${folder}.part`;
+  rmSync(part, { recursive: true, force: true });
+  await fill(part);
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(part, folder);
 }
 
 /** The python3 that has pip. */

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { SetupError } from './errors.mjs';
 import { namesIn, stampOf } from './files.mjs';
-import { pipInstall, pythonOf } from './pip.mjs';
+import { pipInstall, pythonOf, wholeFolder } from './pip.mjs';
 import { tailOf } from './run.mjs';
 
 const COMPILE_TIMEOUT_MS = 15 * 60_000;
@@ -23,7 +23,8 @@ export async function bringTensorflow({ layout, env, compiler, gpu, run, report,
   if (!force && (await loads(run, binding))) return;
   if (compiler === null) throw new SetupError('There is no C++ compiler here.', 'Install g++, then run this again.');
   if (force || stampOf(libraryIn(site)) === '-') {
-    await report.stage("pip's TensorFlow", () => bringPackage({ site, python: pythonOf(env), gpu, run }));
+    const python = pythonOf(env), packages = gpu ? ['tensorflow[and-cuda]'] : ['tensorflow-cpu'];
+    await report.stage("pip's TensorFlow", () => wholeFolder(site, (part) => pipInstall(run, python, part, packages, gpu ? [] : ['--no-deps'])));
   }
   await report.stage("TensorFlow's binding", () => compileBinding({ home, binding, site, compiler, modules: layout.modules, run }), () => 'compiled in');
 }
@@ -34,15 +35,6 @@ const libraryIn = (site) => join(site, 'tensorflow', 'libtensorflow_cc.so.2');
 export function bindingPlace(home, napi = Number(process.versions.napi)) {
   const { binary } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'));
   return join(home, 'lib', `napi-v${Math.max(...binary.napi_versions.filter((version) => version <= napi))}`, 'tfjs_binding.node');
-}
-
-/** Whole or not at all: pip works beside the folder. */
-async function bringPackage({ site, python, gpu, run }) {
-  const part = `${site}.part`;
-  rmSync(part, { recursive: true, force: true });
-  await pipInstall(run, python, part, gpu ? ['tensorflow[and-cuda]'] : ['tensorflow-cpu'], gpu ? [] : ['--no-deps']);
-  rmSync(site, { recursive: true, force: true });
-  renameSync(part, site);
 }
 
 async function compileBinding({ home, binding, site, compiler, modules, run }) {
