@@ -32,7 +32,6 @@ const stateSchema = z.object({
   optimizerSteps: z.record(z.string(), z.number()),
   digests: z.object({ model: z.string(), optimizer: z.string() }),
 });
-const pointerSchema = z.object({ step: z.number().int().nonnegative() });
 
 export const START: Position = { step: 0, epoch: 0, stepInEpoch: 0, totals: { lossSum: 0, correctCount: 0, pictureCount: 0, seconds: 0 }, history: [], best: null, changes: [] };
 
@@ -96,12 +95,6 @@ export async function writeCheckpoint(run: string, step: number, { model, optimi
 
 export function markBest(run: string, { step, epoch, accuracy }: NonNullable<Position['best']>): Promise<void> {
   return writeWhole(join(run, FILES.checkpoints, 'best.json'), `${JSON.stringify({ step, epoch, accuracy })}\n`);
-}
-
-/** The step of the best checkpoint, or null where none is marked. */
-export async function bestStep(run: string): Promise<number | null> {
-  const bytes = await readIfThere(join(run, FILES.checkpoints, 'best.json'));
-  return bytes ? (pointerSchema.safeParse(JSON.parse(bytes.toString())).data?.step ?? null) : null;
 }
 
 /** Steps that have a checkpoint, ascending. */

@@ -4,6 +4,7 @@ import { UserError } from '@chameleon/core';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { RunEvent } from './events.js';
 import type { StepPhase } from './training-step.js';
+import { hostPort } from './worker/address.js';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
@@ -164,7 +165,7 @@ export async function serveMetrics(metrics: Pick<RunMetrics, 'expose'>, port: nu
   });
   const { port: bound } = server.address() as AddressInfo;
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}/metrics`,
+    url: `http://${hostPort({ host, port: bound })}/metrics`,
     [Symbol.asyncDispose]: () => new Promise((resolve) => {
       server.close(() => resolve());
       server.closeAllConnections();

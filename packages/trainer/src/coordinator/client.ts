@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { UserError } from '@chameleon/core';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { type Run, RunServiceClient, type WatchRunResponse } from '../generated/chameleon/trainer/v1/trainer.js';
-import { parseHostPort } from '../worker/address.js';
+import { hostPort, parseHostPort } from '../worker/address.js';
 import { type Security, channelCredentials, tokenMetadata } from './security.js';
 
 /** How long a coordinator may take to answer a person. */
@@ -25,8 +25,7 @@ type Answer = (error: ServiceError | null, value: { run?: Run | undefined }) => 
 
 /** Every call throws a UserError that says why the coordinator didn't do it. */
 export async function openRunClient(coordinator: string, { token, tls }: Omit<Security, 'insecure'>): Promise<RunClient> {
-  const { host, port } = parseHostPort(coordinator);
-  const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const address = hostPort(parseHostPort(coordinator));
   const client = new RunServiceClient(address, await channelCredentials(tls));
   const metadata = tokenMetadata(token);
   const options = () => ({ deadline: Date.now() + DEADLINE_MS });

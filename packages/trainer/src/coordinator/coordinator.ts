@@ -2,18 +2,17 @@ import { resolve } from 'node:path';
 import { UserError } from '@chameleon/core';
 import { status } from '@grpc/grpc-js';
 import type { TrainConfig } from '../config.js';
-import { codeDigest } from '../code-digest.js';
 import type { NewEvent } from '../events.js';
 import { type Ended, Ended_Reason, type Hello, type Heartbeat, type Ready, type Run } from '../generated/chameleon/trainer/v1/trainer.js';
 import type { Change } from '../live/change.js';
 import { toWire } from '../live/wire.js';
-import { VERSION } from '../machine.js';
-import { type Decision, type MembershipOptions, decide, isExcluded } from '../membership/decide.js';
+import { type Decision, type MembershipOptions, decide } from '../membership/decide.js';
 import { type Generation, type MembershipEvent, type MembershipState, type Progress, EMPTY, applyEvent } from '../membership/membership.js';
 import type { RunDirectory } from '../run-directory.js';
 import type { Timing } from '../timing.js';
+import { requireFit } from './admission.js';
 import { ChangeRegister } from './change-register.js';
-import { type FromWorker, PROTOCOL, Refusal, type ToWorker, type WorkerLink } from './protocol.js';
+import { type FromWorker, Refusal, type ToWorker, type WorkerLink } from './protocol.js';
 import { type RunLog, parseFact } from './run-log.js';
 import { type CoordinatorState, writeState } from './state-file.js';
 import { describeRun } from './status.js';
@@ -102,7 +101,8 @@ export class Coordinator {
 
   /** Lets a worker in, or throws why not. */
   connect(hello: Hello, link: WorkerLink): Session {
-    this.#requireFit(hello);
+    const { run, welcome, membership } = this.parts;
+    requireFit(hello, { runId: run.id, configSha256: welcome.configSha256, over: this.#concluding ? this.detail : null, failures: this.membership.failures, membership, nowMs: this.#now() });
     const earlier = this.sessions.get(hello.workerId);
     if (earlier) {
       if (hello.runId === '') throw new Refusal(status.ALREADY_EXISTS, `A worker called ${hello.workerId} is in this run already. Give this one another name with --id, or wait until the other is gone.`);
@@ -111,8 +111,7 @@ export class Coordinator {
     }
     const session: Session = { hello, link, stage: 'joining', ready: null, heartbeat: null, polite: false, untold: [] };
     this.sessions.set(hello.workerId, session);
-    const { welcome, run, timing } = this.parts;
-    link.send({ $case: 'welcome', value: { ...welcome, runId: run.id, runDirectory: resolve(run.path), detectionMs: timing.detectionMs } });
+    link.send({ $case: 'welcome', value: { ...welcome, runId: run.id, runDirectory: resolve(run.path), detectionMs: this.parts.timing.detectionMs } });
     return session;
   }
 
@@ -197,19 +196,6 @@ export class Coordinator {
     clearInterval(this.#timer);
     for (const { link } of this.sessions.values()) link.close();
     this.sessions.clear();
-  }
-
-  #requireFit(hello: Hello): void {
-    const { run, welcome, membership } = this.parts;
-    const refuse = (message: string) => new Refusal(status.FAILED_PRECONDITION, message);
-    if (hello.protocol !== PROTOCOL) throw refuse(`This worker speaks protocol ${hello.protocol}, the coordinator ${PROTOCOL}. Install the same version of Chameleon on both: the coordinator has ${VERSION}.`);
-    if (hello.version !== VERSION) throw refuse(`This worker is Chameleon ${hello.version}, the coordinator ${VERSION}. Install the same version on both.`);
-    if (hello.codeSha256 !== codeDigest()) throw refuse(`This worker runs another build of Chameleon ${VERSION} (${hello.codeSha256.slice(0, 12) || 'unknown'}) than the coordinator (${codeDigest().slice(0, 12)}). Install the same one on both, and start both anew.`);
-    if (!/^[\w.:@/-]{1,128}$/.test(hello.workerId)) throw new Refusal(status.INVALID_ARGUMENT, `${JSON.stringify(hello.workerId.slice(0, 140))} can't be a worker's name: use 1 to 128 letters, digits and . : @ / _ -`);
-    if (hello.runId !== '' && hello.runId !== run.id) throw refuse(`This worker belongs to the run ${hello.runId}; this coordinator holds ${run.id}. Start the worker anew.`);
-    if (hello.configSha256 !== '' && hello.configSha256 !== welcome.configSha256) throw refuse(`The configuration of ${run.id} is another than the one that this worker began with. Start the worker anew.`);
-    if (this.#concluding) throw refuse(`The run ${run.id} is over (${this.detail}).`);
-    if (isExcluded(hello.node, this.membership, this.#now(), membership)) throw refuse(`The node ${hello.node} was lost ${this.membership.failures[hello.node]!.length} times of late and is left out. Mend it, and try again in ${Math.ceil(membership.failureWindowMs / 60_000)} minutes.`);
   }
 
   #receiveReady(session: Session, ready: Ready): void {

@@ -81,7 +81,7 @@ async function* partsOf({ path, name, bytes }: Served, offset: number): AsyncGen
   do {
     const part = Buffer.allocUnsafe(Math.min(PART_BYTES, bytes - at));
     const { bytesRead } = await file.read(part, 0, part.length, at);
-    if (bytesRead < part.length && bytesRead === 0) throw new Refusal(status.DATA_LOSS, `${name} was cut short on the coordinator's machine while it was read.`);
+    if (bytesRead === 0 && part.length > 0) throw new Refusal(status.DATA_LOSS, `${name} was cut short on the coordinator's machine while it was read.`);
     at += bytesRead;
     yield part.subarray(0, bytesRead);
   } while (at < bytes);

@@ -14,7 +14,7 @@ import { FILES, RunDirectory, readEvents, runId } from '../run-directory.js';
 import { type TrainSurroundings, openConfigured, readConfig } from '../train.js';
 import { timingOf } from '../timing.js';
 import { fileOfWeights } from '../weights/resolve.js';
-import { parseHostPort } from '../worker/address.js';
+import { hostPort, parseHostPort } from '../worker/address.js';
 import { Coordinator, type CoordinatorOutcome, type CoordinatorParts } from './coordinator.js';
 import { RunLog } from './run-log.js';
 import type { FileSource } from './file-service.js';
@@ -175,7 +175,7 @@ async function makeServer(coordinator: Coordinator, facts: FactStream, manifest:
 
 async function listen(server: Server, host: string, port: number, { tls }: Security): Promise<number> {
   const credentials = await serverCredentials(tls);
-  const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const address = hostPort({ host, port });
   return new Promise((done, reject) => {
     server.bindAsync(address, credentials, (error, bound) => {
       if (!error) return done(bound);

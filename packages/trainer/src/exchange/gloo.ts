@@ -1,6 +1,6 @@
 import { type Parameter, UserError } from '@chameleon/core';
 import { type Tensor, type TensorInfo, backend, getBackend } from '@tensorflow/tfjs-core';
-import { ExchangeAborted } from './aborted.js';
+import { ExchangeAborted, textOf } from './aborted.js';
 import type { Exchange, ExchangeOptions } from './exchange.js';
 import { GradientBuckets } from './gradient-buckets.js';
 
@@ -99,5 +99,3 @@ function glooExchange(group: NativeGroup, { rank, worldSize, wire, where, isGive
     },
   };
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,5 +1,6 @@
 import { Client, type ClientDuplexStream, Metadata, Server, type ServerDuplexStream, type ServiceDefinition, ServerCredentials, credentials, status } from '@grpc/grpc-js';
-import { ExchangeAborted } from './aborted.js';
+import { hostPort } from '../worker/address.js';
+import { ExchangeAborted, textOf } from './aborted.js';
 import { Calls } from './calls.js';
 import type { ExchangeOptions } from './exchange.js';
 import { Assembler, framesOf } from './frames.js';
@@ -74,7 +75,7 @@ class Host implements Party {
     await this.#bind();
     const absent = () => Array.from({ length: worldSize - 1 }, (_, i) => i + 1).filter((rank) => !this.#guests.has(rank));
     if (await inTime(allAreHere, timeoutMs)) return;
-    const told = `${absent().length === 1 ? 'rank' : 'ranks'} ${absent().join(' and ')} of ${worldSize} did not come to ${hostAndPort(meeting)} in ${timeoutMs} ms`;
+    const told = `${absent().length === 1 ? 'rank' : 'ranks'} ${absent().join(' and ')} of ${worldSize} did not come to ${hostPort(meeting)} in ${timeoutMs} ms`;
     this.#tellGuests(status.DEADLINE_EXCEEDED, told);
     throw new Error(told);
   }
@@ -82,7 +83,7 @@ class Host implements Party {
   /** A group of before, which this process has given up, may hold the port for a moment longer. */
   async #bind(): Promise<void> {
     const { meeting, timeoutMs } = this.#options;
-    const once = () => new Promise<void>((resolve, reject) => this.#server.bindAsync(hostAndPort(meeting), ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve())));
+    const once = () => new Promise<void>((resolve, reject) => this.#server.bindAsync(hostPort(meeting), ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve())));
     for (const endMs = performance.now() + Math.min(PORT_WAIT_MS, timeoutMs); ; ) {
       try {
         return await once();
@@ -156,7 +157,7 @@ class Guest implements Party {
 
   constructor(options: PartyOptions) {
     this.#options = options;
-    this.#client = new Client(hostAndPort(options.meeting), credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1, 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.min_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 250 });
+    this.#client = new Client(hostPort(options.meeting), credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1, 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.min_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 250 });
     const send = (header: CallHeader, bytes: Uint8Array) => {
       for (const frame of framesOf(header, bytes)) this.#stream?.write(frame);
     };
@@ -170,7 +171,7 @@ class Guest implements Party {
     const { rank, meeting, worldSize, timeoutMs } = this.#options;
     const host = new Promise<void>((resolve, reject) => this.#client.waitForReady(Date.now() + timeoutMs, (error) => (error ? reject(error) : resolve())));
     await host.catch((cause: unknown) => {
-      throw new Error(`rank 0 of ${worldSize} did not come to ${hostAndPort(meeting)} in ${timeoutMs} ms`, { cause });
+      throw new Error(`rank 0 of ${worldSize} did not come to ${hostPort(meeting)} in ${timeoutMs} ms`, { cause });
     });
     const metadata = new Metadata();
     metadata.set('prefix', meeting.prefix);
@@ -178,7 +179,7 @@ class Guest implements Party {
     const assembler = new Assembler();
     const stream = this.#client.makeBidiStreamRequest<Buffer, Buffer>(PATH, asIs, asIs, metadata);
     this.#stream = stream;
-    const lost = (reason: string) => this.calls.fail(new ExchangeAborted(`The exchange broke (rank ${rank} of ${worldSize} at ${hostAndPort(meeting)}): ${reason}.`));
+    const lost = (reason: string) => this.calls.fail(new ExchangeAborted(`The exchange broke (rank ${rank} of ${worldSize} at ${hostPort(meeting)}): ${reason}.`));
     stream.on('data', (frame: Buffer) => {
       try {
         const whole = assembler.add(frame);
@@ -208,5 +209,3 @@ async function inTime(promise: Promise<void>, timeoutMs: number): Promise<boolea
   }
 }
 
-const hostAndPort = ({ host, port }: { host: string; port: number }): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

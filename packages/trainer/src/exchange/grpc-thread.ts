@@ -1,5 +1,5 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { ExchangeAborted } from './aborted.js';
+import { ExchangeAborted, textOf } from './aborted.js';
 import { type Party, type PartyOptions, meetParty } from './grpc-party.js';
 import type { CallKind } from './reducer.js';
 
@@ -26,7 +26,6 @@ export interface ThreadAnswer { id: number; bytes: Uint8Array; error: string | n
 
 const { options, port, answered } = workerData as ThreadSetup;
 const given = new AbortController();
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function answer(id: number, bytes: Uint8Array, error: string | null): void {
   // What comes may be a part of a larger buffer: a copy of its own can be handed over.

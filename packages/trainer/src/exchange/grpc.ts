@@ -1,5 +1,5 @@
 import { tensor } from '@tensorflow/tfjs-core';
-import { ExchangeAborted } from './aborted.js';
+import { ExchangeAborted, textOf } from './aborted.js';
 import type { Exchange, ExchangeOptions } from './exchange.js';
 import { GradientBuckets } from './gradient-buckets.js';
 import { GrpcCalls } from './grpc-calls.js';
@@ -57,4 +57,3 @@ function grpcExchange(calls: GrpcCalls, { rank, worldSize, wire, isGivenUp }: Pi
 
 /** Numbers out of bytes that may begin anywhere. */
 const numbers = <A>(bytes: Uint8Array, type: new (buffer: ArrayBuffer) => A): A => new type(aligned(bytes));
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -43,7 +43,8 @@ interface Worker { process: TestProcess; id: string; host: TestHost | undefined 
 /** A run of real processes that faults can be done to. */
 class Chaos {
   readonly injected: Fault[] = [];
-  readonly facts: RunEvent[] = [];
+  /** Of coordinators that were killed. */
+  readonly #earlier: RunEvent[] = [];
   #coordinator: ReturnType<typeof startCoordinatorProcess>;
   #workers: Worker[];
   #started = 0;
@@ -103,7 +104,7 @@ class Chaos {
 
   async #killCoordinator(): Promise<void> {
     await end(this.#coordinator);
-    this.facts.push(...this.#coordinator.facts());
+    this.#earlier.push(...this.#coordinator.facts());
   }
 
   #startCoordinator(place: unknown): ReturnType<typeof startCoordinatorProcess> {
@@ -116,9 +117,13 @@ class Chaos {
     return { process: startWorkerProcess({ coordinator: listen, id, token, patienceMs: 60_000 }, host?.name), id, host };
   }
 
-  #heard = (): readonly RunEvent[] => [...this.facts, ...this.#coordinator.facts()];
-  #step = (): number => this.#heard().findLast((fact) => fact.type === 'step')?.step ?? 0;
-  #ranks = (): readonly string[] => this.#heard().findLast((fact) => fact.type === 'generation')?.workers ?? [];
+  #last<Type extends RunEvent['type']>(type: Type): Extract<RunEvent, { type: Type }> | undefined {
+    const isOne = (fact: RunEvent): fact is Extract<RunEvent, { type: Type }> => fact.type === type;
+    return this.#coordinator.facts().findLast(isOne) ?? this.#earlier.findLast(isOne);
+  }
+
+  #step = (): number => this.#last('step')?.step ?? 0;
+  #ranks = (): readonly string[] => this.#last('generation')?.workers ?? [];
   #isWhole(): boolean {
     const ranks = this.#ranks();
     return this.#workers.every(({ id }) => ranks.includes(id)) && ranks.length === this.#workers.length;

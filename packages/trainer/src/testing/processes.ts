@@ -71,7 +71,13 @@ export function startCoordinatorProcess(place: unknown, options: unknown, namesp
     await running.close();
     process.exit(outcome.reason === 'interrupted' ? 130 : 0);`;
   const child = run(text, { place, options }, namespace);
-  return { ...child, facts: () => child.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as RunEvent) };
+  const facts: RunEvent[] = [];
+  let read = 0;
+  const told = () => {
+    for (; read < child.lines.length; read++) if (child.lines[read]!.startsWith('{')) facts.push(JSON.parse(child.lines[read]!) as RunEvent);
+    return facts;
+  };
+  return { ...child, facts: told };
 }
 
 /** Waits until something is so; looks often, and gives up after a while. */

@@ -11,6 +11,9 @@ export function parseHostPort(text: string): { host: string; port: number } {
   return { host: (found.groups!['six'] ?? found.groups!['four'])!, port };
 }
 
+/** `host:port` as `parseHostPort` reads it, with IPv6 in brackets. */
+export const hostPort = ({ host, port }: { host: string; port: number }): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
+
 /**
  * The address of this machine from which a packet to `host` would leave: what the others reach, without asking what this
  * machine's name resolves to. Nothing is sent.

@@ -3,6 +3,7 @@ import { UserError } from '@chameleon/core';
 import { type ChannelCredentials, type ClientDuplexStream, type Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import type { FromWorker, ToWorker } from '../coordinator/protocol.js';
 import { type Hello, type Welcome, type WorkRequest, type WorkResponse, WorkerServiceClient } from '../generated/chameleon/trainer/v1/trainer.js';
+import { hostPort } from './address.js';
 
 /** Where a coordinator is and how it is spoken with. */
 export interface Target {
@@ -42,17 +43,15 @@ export async function connect(target: Target, hello: Hello, { patienceMs, signal
       return await tryConnect(target, hello, Math.max(1_000, untilMs - performance.now()));
     } catch (error) {
       const { code, details, message } = error as ServiceError;
-      if (code !== status.UNAVAILABLE && code !== status.DEADLINE_EXCEEDED && code !== status.CANCELLED) throw new UserError(`The coordinator ${nameOf(target)} refuses this worker: ${details || message}`, { cause: error });
-      if (performance.now() + waitMs > untilMs) throw new UserError(`Nobody answers at ${nameOf(target)} (${details || message}). Is the coordinator running there, and is the port open? Both sides need TLS, or neither.`, { cause: error });
+      if (code !== status.UNAVAILABLE && code !== status.DEADLINE_EXCEEDED && code !== status.CANCELLED) throw new UserError(`The coordinator ${hostPort(target)} refuses this worker: ${details || message}`, { cause: error });
+      if (performance.now() + waitMs > untilMs) throw new UserError(`Nobody answers at ${hostPort(target)} (${details || message}). Is the coordinator running there, and is the port open? Both sides need TLS, or neither.`, { cause: error });
       await sleep(waitMs, undefined, { signal });
     }
   }
 }
 
-const nameOf = ({ host, port }: Target): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
-
 /** A client whose channel is its own and finds a coordinator again that was away. */
-export const openClient = (target: Target): WorkerServiceClient => new WorkerServiceClient(nameOf(target), target.credentials, { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000, 'grpc.enable_retries': 0, 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000, 'grpc.use_local_subchannel_pool': 1 });
+export const openClient = (target: Target): WorkerServiceClient => new WorkerServiceClient(hostPort(target), target.credentials, { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000, 'grpc.enable_retries': 0, 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000, 'grpc.use_local_subchannel_pool': 1 });
 
 async function tryConnect(target: Target, hello: Hello, withinMs: number): Promise<Connection> {
   const client = openClient(target);
