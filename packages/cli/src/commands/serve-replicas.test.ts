@@ -1,35 +1,17 @@
-import type { ChildProcess } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { drawDataset } from '@chameleon/data';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clients, put } from '../testing/load.js';
-import { type Served, startServe, writeRandomModel } from '../testing/served-model.js';
+import { type Served, type TwoModels, twoModels } from '../testing/served-model.js';
 
 /** `chameleon serve --replicas 2` as processes, with autocannon in front of them. */
 
-let folder: string, picture: Buffer;
-const children: ChildProcess[] = [];
-
+let fixture: TwoModels, picture: Buffer;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'chameleon-replicas-test-'));
-  await mkdir(join(folder, 'models'));
-  await writeRandomModel(join(folder, 'models/first'));
-  await writeRandomModel(join(folder, 'models/second'), { seed: 2 });
-  await drawDataset(join(folder, 'photos'), { count: 2, size: 64 });
-  picture = await readFile(join(folder, 'photos/normal_clothes/0000.jpg'));
+  fixture = await twoModels('--replicas', '2', '--log-level', 'info', '--decode-threads', '2', '--threads', '2');
+  ({ picture } = fixture);
 });
-afterAll(async () => {
-  for (const child of children) child.kill('SIGKILL');
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => fixture[Symbol.asyncDispose]());
 
-async function serve(...args: string[]): Promise<Served> {
-  const served = await startServe(folder, ['./models/first', '--port', '0', '--replicas', '2', '--log-level', 'info', '--decode-threads', '2', '--threads', '2', ...args]);
-  children.push(served.child);
-  return served;
-}
+const serve = (...args: string[]): Promise<Served> => fixture.serve(...args);
 
 /** The replicas that said they are ready, by the log. */
 const pids = (served: Served): number[] => [...served.err().matchAll(/"replicaPid":(\d+),"startMs"/g)].map(([, pid]) => Number(pid));

@@ -1,37 +1,19 @@
-import type { ChildProcess } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { Agent, createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { drawDataset } from '@chameleon/data';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clients, put } from '../testing/load.js';
-import { startServe, writeRandomModel } from '../testing/served-model.js';
+import { type Served, type TwoModels, twoModels } from '../testing/served-model.js';
 
 /** What a rollout does to clients that never stop asking: real processes, autocannon in front of them. */
 
-let folder: string, picture: Buffer;
-const children: ChildProcess[] = [];
-
+let fixture: TwoModels, picture: Buffer;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'chameleon-load-'));
-  await mkdir(join(folder, 'models'));
-  await writeRandomModel(join(folder, 'models/first'));
-  await writeRandomModel(join(folder, 'models/second'), { seed: 2 });
-  await drawDataset(join(folder, 'photos'), { count: 2, size: 64 });
-  picture = await readFile(join(folder, 'photos/normal_clothes/0000.jpg'));
+  fixture = await twoModels('--log-level', 'error', '--decode-threads', '1', '--threads', '1');
+  ({ picture } = fixture);
 });
-afterAll(async () => {
-  for (const child of children) child.kill('SIGKILL');
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => fixture[Symbol.asyncDispose]());
 
-async function serve(...args: string[]) {
-  const served = await startServe(folder, ['./models/first', '--port', '0', '--log-level', 'error', '--decode-threads', '1', '--threads', '1', ...args]);
-  children.push(served.child);
-  return served;
-}
+const serve = (...args: string[]): Promise<Served> => fixture.serve(...args);
 
 /** A load balancer: each request goes to the first server that said "ready" when it was last asked, every 20 ms. */
 async function balance(urls: readonly string[]): Promise<{ url: string } & AsyncDisposable> {

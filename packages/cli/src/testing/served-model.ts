@@ -1,12 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createClassifier, stateDictOf, writeSafetensors } from '@chameleon/core';
-import { IMAGENET_NORMALIZATION } from '@chameleon/data';
+import { IMAGENET_NORMALIZATION, drawDataset } from '@chameleon/data';
 import '@chameleon/tfjs-libtorch';
 import { writeModel } from '@chameleon/trainer';
 import { ready, setBackend } from '@tensorflow/tfjs-core';
-import { BIN, plainEnvironment } from './chameleon.js';
+import { BIN, plainEnvironment, temporaryFolder } from './chameleon.js';
 
 /** A model folder with a small network of random weights. */
 export async function writeRandomModel(folder: string, { name = 'clothes', seed = 1 } = {}): Promise<void> {
@@ -34,4 +36,32 @@ export async function startServe(cwd: string, args: string[], environment: Recor
   const exited = once(child, 'exit').then(([code]) => code as number | null);
   const line = await Promise.race([once(createInterface(child.stdout), 'line').then(([text]) => text as string), exited.then((code) => Promise.reject(new Error(`it ended with ${code}: ${err}`)))]);
   return { child, url: /at (https?:\S+)$/.exec(line)![1]!, exited, err: () => err };
+}
+
+export interface TwoModels extends AsyncDisposable {
+  /** A JPEG file. */
+  picture: Buffer;
+  /** Serves ./models/first; ./models/second lies beside it. The process ends with the fixture, if not before. */
+  serve(...args: string[]): Promise<Served>;
+}
+
+/** A folder with two models, a picture, and the servers that are started in it. */
+export async function twoModels(...settings: string[]): Promise<TwoModels> {
+  const folder = await temporaryFolder(), children: ChildProcess[] = [];
+  await mkdir(join(folder.path, 'models'));
+  await writeRandomModel(join(folder.path, 'models/first'));
+  await writeRandomModel(join(folder.path, 'models/second'), { seed: 2 });
+  await drawDataset(join(folder.path, 'photos'), { count: 2, size: 64 });
+  return {
+    picture: await readFile(join(folder.path, 'photos/normal_clothes/0000.jpg')),
+    serve: async (...args) => {
+      const served = await startServe(folder.path, ['./models/first', '--port', '0', ...settings, ...args]);
+      children.push(served.child);
+      return served;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const child of children) child.kill('SIGKILL');
+      await folder[Symbol.asyncDispose]();
+    },
+  };
 }

@@ -55,9 +55,6 @@ export const ownRoutes: readonly Route<Shell>[] = [
   ...pageRoutes,
 ];
 
-/** What is answered from the models. */
-export const modelRoutes: readonly Route[] = [...classifyRoutes, ...openInferenceRoutes, ...operateRoutes];
-
 /** The HTTP contract: which address is answered by what. */
 export const ROUTES: readonly Route[] = [
   ...classifyRoutes,
