@@ -29,7 +29,7 @@ const nodeGlobals = ['process', 'console', 'Buffer', 'URL', 'AbortController', '
 const plainRules = ['no-undef', 'no-unreachable', 'no-const-assign', 'no-dupe-keys', 'no-dupe-else-if', 'no-redeclare', 'no-self-assign', 'no-unsafe-finally', 'no-fallthrough', 'no-cond-assign', 'use-isnan', 'valid-typeof'];
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/build/**', '**/node_modules/**', '**/generated/**', '**/.nx/**'] },
+  { ignores: ['**/dist/**', '**/build/**', '**/assembly/*.ts', '**/node_modules/**', '**/generated/**', '**/.nx/**'] },
   {
     files: ['**/*.ts', '**/*.tsx'],
     extends: [tseslint.configs.recommendedTypeChecked],

@@ -23,6 +23,9 @@ export interface JobPicture {
 /** A few pictures of one batch, made by one thread. */
 export interface Job {
   pictures: JobPicture[];
+  /** Float32, NHWC: the batch, which all its jobs write to, and the row of this job's first picture. */
+  batch: SharedArrayBuffer;
+  firstRow: number;
   /** px */
   imageSize: number;
   /** Of a validation picture before the centre crop, px; null: as `validationPicture` has it. */
@@ -34,7 +37,7 @@ export interface Job {
   keepDecoded: boolean;
 }
 
-/** A picture that can't be decoded. */
+/** A picture that can't be decoded; its row is left as it was. */
 export interface JobFault {
   index: number;
   fault: PictureFault;
@@ -42,8 +45,6 @@ export interface JobFault {
 }
 
 export interface JobResult {
-  /** NHWC, [pictures without faults, imageSize, imageSize, 3], in the job's order. */
-  pixels: Float32Array;
   faults: JobFault[];
   /** What was decoded for this job, by index, where it is to be kept. */
   decoded: [index: number, picture: SharedPicture][];

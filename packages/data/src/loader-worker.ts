@@ -8,28 +8,22 @@ import { PictureError } from './picture-error.js';
 import type { RgbImage } from './resize.js';
 import { trainingPicture, validationPicture } from './transforms.js';
 
-/** One picture of a job: 8-bit RGB of the job's size, and what was decoded for it. */
-interface Made {
-  rgb: Uint8Array;
-  decoded: RgbImage | null;
-}
-
 async function runJob(job: Job): Promise<JobResult> {
-  const made = await Promise.all(job.pictures.map((picture) => makeOrFault(job, picture)));
-  const good = made.filter((outcome): outcome is Made => 'rgb' in outcome);
-  const pixels = new Float32Array(good.length * job.imageSize ** 2 * 3);
-  good.forEach(({ rgb }, row) => normalize(rgb, pixels, row * rgb.length, job.normalization));
-  const decoded = made.flatMap((outcome, i): JobResult['decoded'] => ('rgb' in outcome && outcome.decoded ? [[job.pictures[i]!.index, share(outcome.decoded)]] : []));
-  return { pixels, faults: made.filter((outcome): outcome is JobFault => 'fault' in outcome), decoded };
+  const result: JobResult = { faults: [], decoded: [] };
+  await Promise.all(job.pictures.map((picture, i) => makeRow(job, picture, job.firstRow + i, result)));
+  return result;
 }
 
-async function makeOrFault(job: Job, { index, path, decoded }: JobPicture): Promise<Made | JobFault> {
+/** Writes one picture's row of the batch. */
+async function makeRow(job: Job, { index, path, decoded }: JobPicture, row: number, { faults, decoded: kept }: JobResult): Promise<void> {
   try {
     const image = decoded ? { ...decoded, data: new Uint8Array(decoded.data) } : await decodePicture(path);
-    return { rgb: transform(image, job, index), decoded: decoded || !job.keepDecoded ? null : image };
+    const rgb = transform(image, job, index);
+    normalize(rgb, new Float32Array(job.batch), row * rgb.length, job.normalization);
+    if (!decoded && job.keepDecoded) kept.push([index, share(image)]);
   } catch (error) {
-    if (error instanceof PictureError) return { index, fault: error.fault, problem: error.problem };
-    throw error;
+    if (!(error instanceof PictureError)) throw error;
+    faults.push({ index, fault: error.fault, problem: error.problem } satisfies JobFault);
   }
 }
 
@@ -50,9 +44,9 @@ const port = parentPort!;
 port.on('message', (request: JobRequest | null) => {
   if (!request) return port.close();
   const { id, job } = request;
-  const reply = (message: JobReply, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
+  const reply = (message: JobReply) => port.postMessage(message);
   runJob(job).then(
-    (result) => reply({ id, result }, [result.pixels.buffer as ArrayBuffer]),
+    (result) => reply({ id, result }),
     (error: unknown) => reply({ id, error: error instanceof Error ? error : new Error(String(error)) }),
   );
 });

@@ -19,9 +19,11 @@ afterAll(() => folder[Symbol.asyncDispose]());
 const plan = (more: Partial<TrainPlan> = {}): TrainPlan => ({ seed: 7, epoch: 1, batchSize: 8, augmentation: DEFAULT_AUGMENTATION, ...more });
 const collect = async (batches: AsyncIterable<Batch>) => {
   const all: Batch[] = [];
-  for await (const batch of batches) all.push(batch);
+  for await (const batch of batches) all.push({ ...batch, pixels: batch.pixels.slice() });
   return all;
 };
+
+const rowsOf = ({ pixels, indices, rows }: Batch): [index: number, row: number[]][] => Array.from(indices, (index, row) => [index, [...pixels.subarray((row * pixels.length) / rows, ((row + 1) * pixels.length) / rows)]]);
 
 describe('a loader', () => {
   it('gives the same batches whatever the number of threads, and others for another seed or epoch', async () => {
@@ -76,6 +78,8 @@ describe('a loader', () => {
     await using other = await temporaryFolder();
     await drawClasses(other.path, { a: 6, b: 6 });
     const opened = await openDataset(other.path);
+    await using whole = new PictureLoader(opened, { imageSize: 16, workers: 1 });
+    const rows = new Map((await collect(whole.train(plan({ batchSize: 4 })))).flatMap((batch) => rowsOf(batch)));
     await writeFile(join(other.path, 'a', '004.png'), (await readFile(join(other.path, 'a', '004.png'))).subarray(0, 80));
     await using strict = new PictureLoader(opened, { imageSize: 16, workers: 1 });
     await expect(collect(strict.train(plan({ batchSize: 4 })))).rejects.toThrow(/a\/004\.png.*--skip-bad-images/s);
@@ -83,6 +87,14 @@ describe('a loader', () => {
     const batches = await collect(lenient.train(plan({ batchSize: 4 })));
     expect(batches.reduce((sum, batch) => sum + batch.rows, 0)).toBe(opened.train.length - 1);
     expect(lenient.skipped.map((file) => file.path)).toEqual(['a/004.png']);
+    for (const [index, row] of batches.flatMap((batch) => rowsOf(batch))) expect(row).toEqual(rows.get(index));
+  });
+
+  it('writes later batches to the memory of earlier ones', async () => {
+    await using loader = new PictureLoader(dataset, { imageSize: 16, workers: 1, prefetch: 1 });
+    const memories = new Set<unknown>();
+    for await (const batch of loader.train(plan({ batchSize: 4 }))) memories.add(batch.pixels.buffer);
+    expect(memories.size).toBe(1);
   });
 });
 

@@ -9,7 +9,7 @@ import type { Augmentation } from './transforms.js';
 import { WorkerPool } from './worker-pool.js';
 
 export interface Batch {
-  /** NHWC, [rows, size, size, 3], normalised. */
+  /** NHWC, [rows, size, size, 3], normalised. Later batches are written to the same memory: it holds until the next one is asked for. */
   pixels: Float32Array;
   labels: Int32Array;
   /** Into the data set's `train` or `valid`. */
@@ -68,6 +68,12 @@ interface Side {
   bad: Set<number>;
 }
 
+/** A batch as the threads left it: which rows of the memory hold its pictures. */
+interface Made extends Omit<Batch, 'pixels' | 'rows'> {
+  memory: SharedArrayBuffer;
+  rows: number[];
+}
+
 /** A batch to be made. */
 interface Request {
   side: Side;
@@ -93,6 +99,8 @@ export class PictureLoader implements AsyncDisposable {
   readonly #valid: Side;
   readonly #options: Pick<Required<LoaderOptions>, 'imageSize' | 'normalization' | 'prefetch' | 'onBadPicture'> & Pick<Job, 'shorterSide'>;
   readonly #skipped: SkippedFile[] = [];
+  /** Memory of batches that nobody looks at any more. New memory for each would cost a third of the threads' time, in page faults and garbage collection. */
+  readonly #spare: SharedArrayBuffer[] = [];
   #room: number;
 
   constructor(dataset: Dataset, options: LoaderOptions) {
@@ -152,36 +160,59 @@ export class PictureLoader implements AsyncDisposable {
   async *#batches(first: number, end: number, request: (step: number) => Request, { keepEmpty, signal }: { keepEmpty: boolean; signal: AbortSignal | undefined }): AsyncGenerator<Batch, void, void> {
     const ended = new AbortController();
     const stop = signal ? AbortSignal.any([signal, ended.signal]) : ended.signal;
-    const underWay: Promise<Batch>[] = [];
+    const underWay: Promise<Made>[] = [];
+    let pixels = new Float32Array(0);
     try {
       for (let step = first, next = first; step < end; step++) {
         signal?.throwIfAborted();
         for (; next < end && next <= step + this.#options.prefetch; next++) underWay.push(quiet(this.#make(request(next), stop)));
-        const batch = await unlessAborted(underWay.shift()!, signal);
-        if (batch.rows > 0 || keepEmpty) yield batch;
+        const { memory, rows, ...batch } = await unlessAborted(underWay.shift()!, signal);
+        const length = rows.length * this.#rowLength;
+        if (pixels.length < length) pixels = new Float32Array(length);
+        this.#copyRows(memory, rows, pixels);
+        this.#spare.push(memory);
+        if (rows.length > 0 || keepEmpty) yield { pixels: pixels.subarray(0, length), rows: rows.length, ...batch };
       }
     } finally {
       ended.abort(new Error('Nobody waits for this batch any more.'));
     }
   }
 
-  async #make({ side, indices: wanted, step, training }: Request, signal: AbortSignal): Promise<Batch> {
+  async #make({ side, indices: wanted, step, training }: Request, signal: AbortSignal): Promise<Made> {
     const indices = wanted.filter((index) => !side.bad.has(index));
+    const memory = this.#memoryOf(indices.length * this.#rowLength * Float32Array.BYTES_PER_ELEMENT);
     const results = await Promise.all(
-      parts(indices, PICTURES_PER_JOB).map(async (part) => {
-        const result = await this.#pool.run(this.#job(side, part, training), signal);
+      parts(indices, PICTURES_PER_JOB).map(async (part, i) => {
+        const result = await this.#pool.run(this.#job(side, part, training, memory, i * PICTURES_PER_JOB), signal);
         this.#learn(side, result);
         return result;
       }),
     );
     const bad = new Set(results.flatMap((result) => result.faults.map((fault) => fault.index)));
+    const rows = [...indices.keys()].filter((row) => !bad.has(indices[row]!));
     const kept = indices.filter((index) => !bad.has(index));
-    return { pixels: joined(results.map((result) => result.pixels)), labels: kept.map((index) => side.pictures[index]!.label), indices: kept, rows: kept.length, step };
+    return { memory, rows, labels: kept.map((index) => side.pictures[index]!.label), indices: kept, step };
   }
 
-  #job({ pictures, decoded }: Side, indices: Int32Array, training: Job['training']): Job {
+  get #rowLength(): number {
+    return 3 * this.#options.imageSize ** 2;
+  }
+
+  /** One behind the other, to memory of this thread alone: native addons take no other. */
+  #copyRows(memory: SharedArrayBuffer, rows: readonly number[], into: Float32Array): void {
+    const batch = new Float32Array(memory), length = this.#rowLength;
+    rows.forEach((row, to) => into.set(batch.subarray(row * length, (row + 1) * length), to * length));
+  }
+
+  /** At least so many bytes, of any content. */
+  #memoryOf(bytes: number): SharedArrayBuffer {
+    const place = this.#spare.findIndex((memory) => memory.byteLength >= bytes);
+    return place >= 0 ? this.#spare.splice(place, 1)[0]! : new SharedArrayBuffer(bytes);
+  }
+
+  #job({ pictures, decoded }: Side, indices: Int32Array, training: Job['training'], batch: SharedArrayBuffer, firstRow: number): Job {
     const { imageSize, shorterSide, normalization } = this.#options;
-    return { pictures: Array.from(indices, (index) => ({ index, path: join(this.#root, pictures[index]!.path), decoded: decoded.get(index) ?? null })), imageSize, shorterSide, normalization, training, keepDecoded: this.#room > 0 };
+    return { pictures: Array.from(indices, (index) => ({ index, path: join(this.#root, pictures[index]!.path), decoded: decoded.get(index) ?? null })), batch, firstRow, imageSize, shorterSide, normalization, training, keepDecoded: this.#room > 0 };
   }
 
   /** Keeps what was decoded while there is room, and notes what can't be. */
@@ -226,15 +257,4 @@ async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Prom
 
 function parts(indices: Int32Array, length: number): Int32Array[] {
   return Array.from({ length: Math.ceil(indices.length / length) }, (_, i) => indices.subarray(i * length, (i + 1) * length));
-}
-
-function joined(arrays: readonly Float32Array[]): Float32Array {
-  if (arrays.length === 1) return arrays[0]!;
-  const whole = new Float32Array(arrays.reduce((sum, array) => sum + array.length, 0));
-  let offset = 0;
-  for (const array of arrays) {
-    whole.set(array, offset);
-    offset += array.length;
-  }
-  return whole;
 }
