@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { table } from './markdown.mjs';
+import { scalingPlaces } from './scaling-tables.mjs';
 
 /**
- * Writes the tables of measurements into the READMEs, from benchmarks/results: what stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+ * Writes the tables of measurements into the pages, from benchmarks/results: what stands between `<!-- NAME -->` and `<!-- /NAME -->`.
  * Usage: node tools/docs/benchmark-tables.mjs
  */
 const root = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -12,6 +14,7 @@ const root = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 export const PLACES = [
   { page: root('packages/tfjs-libtorch/README.md'), name: 'train', results: root('benchmarks/results/train.json'), render: trainTable },
   { page: root('README.md'), name: 'train-short', results: root('benchmarks/results/train.json'), render: shortTable },
+  ...scalingPlaces(root),
 ].filter(({ results }) => existsSync(results));
 
 /** A page with the table in its place. Throws where the page has no place for it. */
@@ -22,7 +25,6 @@ export function withTable(page, name, table) {
   return `${page.slice(0, from + open.length)}\n${table}\n${page.slice(to)}`;
 }
 
-const table = (rows) => [rows[0], rows[0].map(() => '---'), ...rows.slice(1)].map((row) => `| ${row.join(' | ')} |`).join('\n');
 const times = (ratio) => ratio.toFixed(2);
 
 /** Every row: time and peak memory of both. */

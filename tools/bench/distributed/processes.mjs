@@ -2,11 +2,11 @@ import { fork } from 'node:child_process';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
-/** A process of this folder's that does what it is asked, one call at a time. With a core, it and its threads stay on it. */
-export async function startProcess(file, { core, args = [] } = {}) {
+/** A process of this folder's that does what it is asked, one call at a time. With a core, it and its threads stay on it; with a network namespace, in it. */
+export async function startProcess(file, { core, namespace, args = [] } = {}) {
   const path = fileURLToPath(new URL(file, import.meta.url));
-  const pinned = core === undefined ? {} : { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] };
-  const child = fork(path, args, { execArgv: [], ...pinned, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const through = [...(namespace === undefined ? [] : ['/usr/sbin/ip', 'netns', 'exec', namespace]), ...(core === undefined ? [] : ['taskset', '-c', String(core)]), process.execPath];
+  const child = fork(path, args, { execPath: through[0], execArgv: through.slice(1), stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const ended = new Promise((_, reject) => {
     child.once('error', reject);
     child.once('exit', (code, signal) => reject(new Error(`${file} ended with ${code ?? signal}`)));
