@@ -18,6 +18,7 @@ export function layoutOf(root) {
     lock: join(setup, 'lock'),
     pip: join(setup, 'pip'),
     tensorflow: join(setup, 'tensorflow'),
+    schemas: join(setup, 'schemas'),
     addonSources: join(addonPackage, 'addon'),
     addonBuild: join(addonPackage, 'build'),
     addon: join(addonPackage, 'build', 'tfjs_libtorch.node'),

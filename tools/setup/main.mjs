@@ -11,6 +11,7 @@ import { lookAround } from './machine.mjs';
 import { HELP, parseOptions } from './options.mjs';
 import { createReport } from './report.mjs';
 import { createLog, createRunner } from './run.mjs';
+import { bringSchemas } from './schemas.mjs';
 import { emptyState, readState, writeState } from './state.mjs';
 import { bringTensorflow } from './tensorflow.mjs';
 import { completeLine } from './summary.mjs';
@@ -66,6 +67,7 @@ async function setUp({ options, layout, env, run, report }) {
     const { compiler, gpu } = lookAround(env, layout);
     await bringTensorflow({ layout, env, compiler, gpu, run, report, force });
   }
+  if (options.withReference) await bringSchemas({ layout, env, run, report, force });
   const after = await bringBuild({ layout, run, report, force }, engine.state);
   save(after);
 

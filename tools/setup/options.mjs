@@ -6,7 +6,8 @@ Makes a clone ready: npm's packages, libtorch, the addon, the build.
 Run it as often as you like; what is done already costs nothing.
 
   --with-reference   also install Debian's PyTorch and torchvision,
-                     which tests compare with, Chromium, Prometheus
+                     which tests compare with, Chromium, Prometheus,
+                     and by pip and Go the schemas of Kubernetes
   --engine ENGINE    auto (default): $LIBTORCH, pip's torch, then
                      Debian's libtorch-dev, else wasm
                      debian: Debian's libtorch-dev alone

@@ -21,7 +21,7 @@ export interface KubernetesOptions {
 }
 
 /**
- * A headless service and a JobSet (jobset.x-k8s.io/v1alpha2): one coordinator, and workers that Kubernetes starts again where they fail. The
+ * A headless service (Kubernetes 1.30 and later) and a JobSet (jobset.x-k8s.io/v1alpha2, as of JobSet 0.10): one coordinator, and workers that Kubernetes starts again where they fail. The
  * set ends with its coordinator.
  */
 export function kubernetesManifests(options: KubernetesOptions): string {
