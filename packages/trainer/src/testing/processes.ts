@@ -45,7 +45,7 @@ function run(text: string, input: unknown, namespace?: string, { env = {}, throu
 const built = (path: string) => new URL(`../../dist/${path}`, import.meta.url).href;
 
 /** A worker on the real engine, one thread, as the built package runs it. */
-export function startWorkerProcess(options: Pick<WorkerOptions, 'coordinator' | 'id'> & Partial<Pick<WorkerOptions, 'node' | 'data' | 'dataCache' | 'address' | 'patienceMs'>> & { token?: string }, namespace?: string, wrapping?: Wrapping): TestProcess {
+export function startWorkerProcess(options: Pick<WorkerOptions, 'coordinator' | 'id'> & Partial<Pick<WorkerOptions, 'node' | 'data' | 'dataCache' | 'address' | 'patienceMs' | 'engine'>> & { token?: string }, namespace?: string, wrapping?: Wrapping): TestProcess {
   const text = `
     import { runWorker } from '${built('worker/worker.js')}';
     const leave = new AbortController();
@@ -53,7 +53,7 @@ export function startWorkerProcess(options: Pick<WorkerOptions, 'coordinator' | 
     const options = JSON.parse(process.env.TEST_INPUT);
     const security = { token: options.token ?? null, tls: null };
     const engine = { module: '@chameleon/tfjs-libtorch', backend: 'libtorch' };
-    runWorker({ node: options.id, patienceMs: 10_000, ...options, security, engine, threads: 1, loaderThreads: 1, signal: leave.signal, log: (line) => console.log(line) }).then(
+    runWorker({ node: options.id, patienceMs: 10_000, engine, ...options, security, threads: 1, loaderThreads: 1, signal: leave.signal, log: (line) => console.log(line) }).then(
       ({ reason, failed }) => { console.log('done: ' + reason); process.exit(failed ? 1 : 0); },
       (error) => { console.log('error: ' + error.message); process.exit(1); },
     );`;

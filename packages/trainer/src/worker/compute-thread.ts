@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { UserError } from '@chameleon/core';
 import type { Progress } from '../membership/membership.js';
@@ -9,8 +10,8 @@ export interface ComputeListener {
   onLost: (reason: string) => void;
 }
 
-/** How long a thread may take to end by itself. */
-const CLOSE_MS = 5_000;
+/** How long a thread may take to end by itself, and then to be ended. */
+const CLOSE_MS = 5_000, TERMINATE_MS = 3_000;
 
 /** The thread that computes, as the network thread holds it. */
 export class ComputeThread {
@@ -39,12 +40,19 @@ export class ComputeThread {
     this.worker.postMessage(request);
   }
 
-  async close(): Promise<void> {
+  /** Whether the thread has ended: one that is blocked in native code hears of nothing. */
+  async close(): Promise<boolean> {
     this.#closing = true;
-    const ended = new Promise<void>((resolve) => this.worker.once('exit', () => resolve()));
-    this.send({ kind: 'close' });
-    const timer = setTimeout(() => void this.worker.terminate(), CLOSE_MS);
-    await ended;
-    clearTimeout(timer);
+    const over = new AbortController();
+    const ended = new Promise<true>((resolve) => this.worker.once('exit', () => resolve(true)));
+    const after = (ms: number) => sleep(ms, false as const, { signal: over.signal }).catch(() => true as const);
+    try {
+      this.send({ kind: 'close' });
+      if (await Promise.race([ended, after(CLOSE_MS)])) return true;
+      void this.worker.terminate();
+      return await Promise.race([ended, after(TERMINATE_MS)]);
+    } finally {
+      over.abort();
+    }
   }
 }

@@ -60,6 +60,7 @@ async function trainGeneration(replica: Replica, assignment: Assignment, own: Un
     await openExchange(setup.exchange, { rank, worldSize: split.length, meeting: { ...meeting, prefix: `${setup.runId}/${number}` }, address: setup.address, timeoutMs: setup.exchangeTimeoutMs, signal: own.given.signal, isGivenUp: () => gauges.isAbandoned(number) }).catch((error: unknown) => {
       throw broken(error);
     }),
+    (by) => gauges.exchanging(by),
   );
   const abort = () => exchange.abort(messageOf(own.given.signal.reason));
   own.given.signal.addEventListener('abort', abort);

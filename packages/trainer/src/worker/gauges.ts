@@ -6,7 +6,7 @@ import type { StepPhase } from '../training-step.js';
  */
 export type GaugePhase = StepPhase | 'waiting' | 'meeting' | 'state' | 'validation' | 'checkpoint';
 const PHASES: readonly GaugePhase[] = ['waiting', 'meeting', 'state', 'data', 'forward', 'backward', 'exchange', 'optimizer', 'validation', 'checkpoint'];
-const FIELDS = 5;
+const FIELDS = 6;
 
 export interface GaugeReading {
   phase: GaugePhase;
@@ -16,6 +16,8 @@ export interface GaugeReading {
   samples: number;
   /** Seconds spent in each phase since the worker started. */
   seconds: Record<GaugePhase, number>;
+  /** Whether the compute thread waits for other ranks, in whichever phase. */
+  inExchange: boolean;
 }
 
 export class Gauges {
@@ -49,9 +51,14 @@ export class Gauges {
     return this.#values[4]! >= generation;
   }
 
+  /** A call of the exchange begins or is over. */
+  exchanging(by: 1 | -1): void {
+    this.#values[5]! += by;
+  }
+
   read(): GaugeReading {
     const [phase, step, epoch, samples] = this.#values as unknown as [number, number, number, number];
     const seconds = Object.fromEntries(PHASES.map((name, i) => [name, this.#values[FIELDS + i]!])) as Record<GaugePhase, number>;
-    return { phase: PHASES[phase]!, step, epoch, samples, seconds };
+    return { phase: PHASES[phase]!, step, epoch, samples, seconds, inExchange: this.#values[5]! > 0 };
   }
 }

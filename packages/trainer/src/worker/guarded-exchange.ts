@@ -5,23 +5,32 @@ export class ExchangeBroken extends Error {
   override readonly name = 'ExchangeBroken';
 }
 
-/** An exchange whose failures can be told from all others, and which does nothing more once it was given up. */
-export function guarded(exchange: Exchange): Exchange {
+/**
+ * An exchange whose failures can be told from all others, and which does nothing more once it was given up.
+ * @param onCall told when a call begins (1) and is over (-1)
+ */
+export function guarded(exchange: Exchange, onCall: (by: 1 | -1) => void): Exchange {
   let given: string | null = null;
   const run = async <T>(act: () => Promise<T>): Promise<T> => {
     if (given !== null) throw new ExchangeBroken(given);
+    onCall(1);
     try {
       return await act();
     } catch (error) {
       throw broken(given ?? error);
+    } finally {
+      onCall(-1);
     }
   };
   const runNow = <T>(act: () => T): T => {
     if (given !== null) throw new ExchangeBroken(given);
+    onCall(1);
     try {
       return act();
     } catch (error) {
       throw broken(given ?? error);
+    } finally {
+      onCall(-1);
     }
   };
   return {
@@ -36,7 +45,14 @@ export function guarded(exchange: Exchange): Exchange {
       given ??= reason;
       exchange.abort(reason);
     },
-    close: () => exchange.close(),
+    close: async () => {
+      onCall(1);
+      try {
+        await exchange.close();
+      } finally {
+        onCall(-1);
+      }
+    },
   };
 }
 

@@ -16,7 +16,7 @@ import { type Connection, type Target, connect, openClient } from './connection.
 import { type DataCache, defaultDataCache } from './data-cache.js';
 import { seesRunDirectory } from './data-proof.js';
 import { type Provision, provision } from './provision.js';
-import { type GaugePhase, type GaugeReading, Gauges } from './gauges.js';
+import { type GaugeReading, Gauges } from './gauges.js';
 import type { ComputeReply, ComputeSetup, EngineChoice, GenerationEnd } from './messages.js';
 
 export interface WorkerOptions {
@@ -62,8 +62,6 @@ export interface WorkerOutcome {
 const FACTS_KEPT = 5_000;
 /** How often it is looked whether a heartbeat is due; and how often one is, before the coordinator has said. */
 const BEAT_MS = 50, FIRST_HEARTBEAT_MS = 500;
-/** Where a worker waits for others. */
-const EXCHANGE_PHASES: readonly GaugePhase[] = ['meeting', 'state', 'exchange'];
 /** How long a leaving worker waits for the step at hand. */
 const LEAVE_MS = 25_000;
 
@@ -139,9 +137,10 @@ class NetworkSide {
       clearInterval(beat);
       clearTimeout(this.#watchdog ?? undefined);
       signal.removeEventListener('abort', onLeave);
-      await this.#assigned?.thread.close();
+      const ended = (await this.#assigned?.thread.close()) ?? true;
       await this.#assigned?.provided.release();
       await this.#connection?.finish();
+      if (!ended) endAtOnce(this.options.log);
     }
   }
 
@@ -248,8 +247,8 @@ class NetworkSide {
 
   /** Who is busy with its own pictures hears of the end when they are done; who is still in the exchange will never. */
   #watch(): void {
-    const { phase } = this.#gauges.read();
-    if (EXCHANGE_PHASES.includes(phase)) return this.#unfit(`the exchange could not be given up, in the phase ${phase}`);
+    const { phase, inExchange } = this.#gauges.read();
+    if (phase === 'meeting' || inExchange) return this.#unfit(`the exchange could not be given up, in the phase ${phase}`);
     this.#watchdog = setTimeout(() => this.#watch(), this.#assigned!.timing.watchdogMs);
   }
 
@@ -340,6 +339,12 @@ class NetworkSide {
   #conclude(outcome: WorkerOutcome): void {
     this.#settle.resolve(outcome);
   }
+}
+
+/** A process waits for its threads before it ends, and one that is blocked in native code would never let it: this one is killed. */
+function endAtOnce(log: WorkerOptions['log']): void {
+  log('the compute thread is blocked and can\'t be ended: this process kills itself');
+  process.kill(process.pid, 'SIGKILL');
 }
 
 /** Seconds a step spent in each phase since an earlier reading; empty before there was a step. */
