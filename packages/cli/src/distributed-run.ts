@@ -90,7 +90,7 @@ function startWorkers({ count, threads, address, token, backend, verbose }: { co
   const program = fileURLToPath(new URL('../bin/chameleon.js', import.meta.url));
   return launchLocal({
     count,
-    command: (slot, attempt) => [process.execPath, [program, 'worker', '--attached', '--coordinator', address, '--id', attempt === 0 ? `worker-${slot}` : `worker-${slot}.${attempt}`, '--node', `worker-${slot}`, '--threads', String(threads), '--loader-threads', String(threads), '--backend', backend]],
+    command: (slot, attempt) => [process.execPath, [program, 'worker', '--attached', '--coordinator', address, '--id', attempt === 0 ? `worker-${slot}` : `worker-${slot}.${attempt}`, '--node', `worker-${slot}`, '--threads', String(threads), '--loader-threads', String(threads), '--backend', backend, ...(count > 1 ? ['--share', `${slot}/${count}`] : [])]],
     env: { ...process.env, CHAMELEON_JOIN_TOKEN: token ?? '', OMP_NUM_THREADS: String(threads) },
     maxRestarts: RESTARTS_A_WORKER,
     onLine: (slot, line) => verbose && /error|killed|ended with code [1-9]/.test(line) && remark(`worker-${slot}: ${line}`),

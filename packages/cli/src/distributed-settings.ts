@@ -16,6 +16,13 @@ export const atLeastOne = (text: string): number => {
   return value;
 };
 
+/** `0/2`: the first of two. */
+export function shareOf(text: string): { index: number; count: number } {
+  const [index, count] = text.split('/').map(Number);
+  if (!/^\d+\/\d+$/.test(text) || index! >= count!) throw new InvalidArgumentError('Write which of how many it is, counted from 0: 0/2 and 1/2.');
+  return { index: index!, count: count! };
+}
+
 /** Token and TLS. The token itself is no flag: process lists show those. */
 export function withSecurity(command: Command, side: 'server' | 'client'): Command {
   command.option('--join-token-file <file>', 'holds the join token (default: the environment variable CHAMELEON_JOIN_TOKEN)');

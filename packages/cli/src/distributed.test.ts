@@ -1,11 +1,13 @@
 import { execFile, spawn } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { drawDataset } from '@chameleon/data';
+import { parseCores } from '@chameleon/trainer';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { placeOf } from './commands/worker.js';
 
@@ -24,6 +26,7 @@ interface Started {
   /** All that it printed. */
   said: string[];
   ended: Promise<number | null>;
+  pid: number;
   interrupt(): void;
 }
 
@@ -34,7 +37,7 @@ function chameleonWith(more: NodeJS.ProcessEnv, ...args: string[]): Started {
   const said: string[] = [];
   createInterface({ input: child.stderr }).on('line', (line) => said.push(line));
   createInterface({ input: child.stdout }).on('line', (line) => said.push(line) && line.startsWith('{') && facts.push(JSON.parse(line) as Started['facts'][number]));
-  return { facts, said, ended: new Promise((resolve) => child.once('exit', resolve)), interrupt: () => void child.kill('SIGINT') };
+  return { facts, said, pid: child.pid!, ended: new Promise((resolve) => child.once('exit', resolve)), interrupt: () => void child.kill('SIGINT') };
 }
 
 const chameleon = (...args: string[]): Started => chameleonWith({}, ...args);
@@ -73,6 +76,32 @@ describe('train --workers --listen', { timeout: 120_000 }, () => {
   });
 });
 
+describe.skipIf(process.platform !== 'linux' || availableParallelism() < 2)('workers of one machine (on Linux with two processors or more)', { timeout: 120_000 }, () => {
+  it('keep to cores of their own, and the run says which', async () => {
+    const run = chameleon('train', '--data', 'photos', '--epochs', '5000', '--image-size', '32', '--run-dir', 'pinned', '--workers', '2', '--listen', '127.0.0.1:0', '--json');
+    await until(() => run.facts.some((fact) => fact.type === 'generation' && fact.workers!.length === 2) && run.facts.some((fact) => fact.type === 'step'));
+    const status = (path: string) => readFileSync(path, 'utf8');
+    const children = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && existsSync(`/proc/${pid}/status`) && new RegExp(`^PPid:\\s*${run.pid}$`, 'm').test(status(`/proc/${pid}/status`)));
+    const lists = children.map((pid) => [...new Set(readdirSync(`/proc/${pid}/task`).map((task) => /^Cpus_allowed_list:\s*(\S+)$/m.exec(status(`/proc/${pid}/task/${task}/status`))![1]!))]);
+    expect(lists.map((list) => list.length)).toEqual([1, 1]);
+    const [a, b] = lists.map(([list]) => parseCores(list!));
+    expect(a!.filter((core) => b!.includes(core))).toEqual([]);
+    expect([...a!, ...b!]).toHaveLength(availableParallelism());
+    const { address } = run.facts.find((fact) => fact.type === 'listening')!;
+    const { stdout } = await promisify(execFile)(process.execPath, [bin, 'runs', 'list', '--coordinator', address!, '--json'], { cwd: folder, env });
+    const [{ workers }] = JSON.parse(stdout) as [{ workers: { cores: string }[] }];
+    expect(workers.map(({ cores }) => cores).sort()).toEqual(lists.flat().sort());
+    run.interrupt();
+    expect(await run.ended).toBe(130);
+  });
+
+  it('are told what a share is', async () => {
+    const wrong = chameleon('worker', '--coordinator', '127.0.0.1:1', '--share', '2/2');
+    expect(await wrong.ended).toBe(2);
+    expect(wrong.said.join('\n')).toContain('counted from 0');
+  });
+});
+
 describe('a coordinator, workers and those who watch', { timeout: 120_000 }, () => {
   it('are started by hand, shown, and stopped', async () => {
     const coordinator = chameleon('coordinator', '--data', 'photos', '--epochs', '200', '--image-size', '32', '--recipe', 'feature-extractor', '--run-dir', 'by-hand', '--listen', '127.0.0.1:0', '--max-workers', '1', '--metrics-port', '0', '--json');
@@ -96,6 +125,39 @@ describe('a coordinator, workers and those who watch', { timeout: 120_000 }, () 
     expect(await coordinator.ended).toBe(130);
     expect(await worker.ended).toBe(0);
     expect(coordinator.facts.at(-1)).toMatchObject({ type: 'finish', reason: 'interrupted' });
+  });
+});
+
+describe('those who look on', { timeout: 120_000 }, () => {
+  it('are shown a run and its workers, and follow its facts to its end', async () => {
+    const coordinator = chameleon('coordinator', '--data', 'photos', '--epochs', '3', '--image-size', '32', '--recipe', 'feature-extractor', '--run-dir', 'watched', '--listen', '127.0.0.1:0', '--min-workers', '1', '--max-workers', '1', '--json');
+    await until(() => coordinator.facts.some((fact) => fact.type === 'listening'));
+    const { address } = coordinator.facts.find((fact) => fact.type === 'listening')!;
+    const show = (...args: string[]) => promisify(execFile)(process.execPath, [bin, 'runs', 'show', ...args, '--coordinator', address!], { cwd: folder, env });
+    expect(JSON.parse((await show('watched', '--json')).stdout)).toMatchObject([{ runId: 'watched', state: 'waiting', workers: [] }]);
+    expect((await show('watched')).stdout).toMatch(/^watched: waiting, .*\nstep 0 of 6, generation 0, 0 workers lost so far/);
+    await expect(show('another')).rejects.toThrow(/another/);
+    const [lines, told] = [chameleon('runs', 'watch', 'watched', '--coordinator', address!, '--json'), chameleon('runs', 'watch', '--coordinator', address!)];
+    await until(() => lines.facts.some((fact) => fact.type === 'run') && told.said.length > 0);
+    const worker = chameleon('worker', '--coordinator', address!, '--id', 'only', '--threads', '1');
+    expect(await Promise.all([coordinator, worker, lines, told].map(({ ended }) => ended))).toEqual([0, 0, 0, 0]);
+    // What the coordinator wrote down from then on, in its order, with the run's states between.
+    const facts = (started: Started) => started.facts.filter(({ type }) => type !== 'run' && type !== 'listening');
+    const steps = facts(lines).filter(({ type }) => type === 'step');
+    expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(facts(coordinator).slice(-facts(lines).length)).toEqual(facts(lines));
+    expect(facts(lines).at(-1)).toMatchObject({ type: 'finish', reason: 'done' });
+    const states = (lines.facts as { type: string; run?: { state: string } }[]).flatMap(({ run }) => run?.state ?? []);
+    expect(states[0]).toBe('waiting');
+    expect(states).toContain('training');
+    expect(told.said.join('\n')).toMatch(/^watched: waiting, /);
+    expect(told.said.filter((line) => /epoch/.test(line)).length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('are told where nobody answers', async () => {
+    const watch = chameleon('runs', 'watch', '--coordinator', '127.0.0.1:1');
+    expect(await watch.ended).toBe(1);
+    expect(watch.said.join('\n')).toContain('127.0.0.1:1');
   });
 });
 

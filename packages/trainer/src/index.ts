@@ -15,6 +15,7 @@ export { type ExperimentPlan, type ExperimentRun, articleRecipes, runExperiments
 export { epochRows, readPredictions, readRunRecord } from './run-record.js';
 export { VERSION, describeMachine } from './machine.js';
 export { watchGpus } from './gpu.js';
+export { keepToShare, parseCores } from './cores.js';
 export { RunMetrics, serveMetrics } from './metrics.js';
 export { articleAccuracy } from './article.js';
 export { openStartWeights, openWeights } from './weights/resolve.js';

@@ -67,8 +67,8 @@ async function command(given: Given, act: (client: RunClient) => Promise<Run>): 
 /** A run and its workers, for a terminal. */
 export function describe(run: Run): string {
   const head = `${run.runId}: ${run.state}${run.detail ? `, ${run.detail}` : ''}\nstep ${run.position?.step ?? 0} of ${run.stepCount}, generation ${run.generation}, ${run.restarts} ${run.restarts === 1 ? 'worker' : 'workers'} lost so far`;
-  const rows = run.workers.map((worker) => [worker.workerId, worker.address, worker.state, worker.rank < 0 ? '–' : String(worker.rank), worker.phase, String(Math.round(worker.samples)), `${(worker.silentMs / 1000).toFixed(1)} s`]);
-  const workers = rows.length === 0 ? '' : `\n${table([['worker', 'address', 'state', 'rank', 'phase', 'pictures', 'last heard'], ...rows])}`;
+  const rows = run.workers.map((worker) => [worker.workerId, worker.address, worker.state, worker.rank < 0 ? '–' : String(worker.rank), worker.cores || '–', worker.phase, String(Math.round(worker.samples)), `${(worker.silentMs / 1000).toFixed(1)} s`]);
+  const workers = rows.length === 0 ? '' : `\n${table([['worker', 'address', 'state', 'rank', 'cores', 'phase', 'pictures', 'last heard'], ...rows])}`;
   return `${head}${describeSettings(run)}${workers}${run.straggler ? `\nThe others wait for ${run.straggler}` : ''}`;
 }
 

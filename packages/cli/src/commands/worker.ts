@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type BackendName, UserError } from '@chameleon/core';
-import { DEFAULT_CACHE_BYTES, RunMetrics, type WorkerWatcher, defaultDataCache, runWorker, serveMetrics } from '@chameleon/trainer';
+import { DEFAULT_CACHE_BYTES, RunMetrics, type WorkerWatcher, defaultDataCache, keepToShare, runWorker, serveMetrics } from '@chameleon/trainer';
 import { type Command, Option } from 'commander';
-import { atLeastOne, readMetrics, readSecurity, withMetrics, withSecurity } from '../distributed-settings.js';
+import { atLeastOne, readMetrics, readSecurity, shareOf, withMetrics, withSecurity } from '../distributed-settings.js';
 import { remark } from '../output.js';
 import { type Given, number } from '../settings.js';
 import { engineFor } from './serve.js';
@@ -20,6 +20,7 @@ export function addWorker(program: Command): void {
     .option('--address <ip>', "this machine's address for the others (default: the one that routes to the coordinator)")
     .option('--backend <name>', 'what computes (default: the best that loads)', 'auto')
     .option('--threads <n>', 'threads that compute (default: the cores)', atLeastOne)
+    .option('--share <i/n>', "keep to the i-th of n equal parts of this machine's cores, counted from 0: for several workers on one machine", shareOf)
     .option('--loader-threads <n>', 'threads that decode pictures', atLeastOne, 2)
     .option('--patience <s>', 'seconds to wait for a coordinator that does not answer', atLeastOne, 30)
     .option('--attached', 'leave when standard input ends: for whoever starts workers')
@@ -46,6 +47,7 @@ async function work(given: Given): Promise<void> {
   const where = readMetrics(given);
   await using served = where ? await serveMetrics(metrics, where.port, where.host) : null;
   if (served) remark(`metrics at ${served.url}`);
+  const cores = keepCores(given['share'] as ReturnType<typeof shareOf> | undefined);
   const engine = await engineFor(given['backend'] as BackendName | 'auto');
   try {
     const { reason, failed } = await runWorker({
@@ -53,7 +55,7 @@ async function work(given: Given): Promise<void> {
       watcher: metrics,
       security: await readSecurity(given),
       engine,
-      threads: (given['threads'] as number | undefined) ?? null,
+      threads: (given['threads'] as number | undefined) ?? cores,
       loaderThreads: given['loaderThreads'] as number,
       ...(given['data'] ? { data: given['data'] as string } : {}),
       dataCache: { folder: (given['dataCache'] as string | undefined) ?? defaultDataCache().folder, maxBytes: (given['dataCacheSize'] as number) * 1e9 },
@@ -73,6 +75,14 @@ async function work(given: Given): Promise<void> {
     // An exchange that hangs in native code must not keep the process.
     setTimeout(() => process.exit(), 3_000).unref();
   }
+}
+
+/** Before anything counts the cores. Gives how many are this worker's own, or null where they are shared. */
+function keepCores(share: ReturnType<typeof shareOf> | undefined): number | null {
+  if (share === undefined) return null;
+  const cores = keepToShare(share.index, share.count);
+  if (cores === null) remark(`no cores of its own: that needs Linux, taskset, and at least ${share.count} cores`);
+  return cores;
 }
 
 /** A worker's metrics: empty until it knows its run. */

@@ -38,5 +38,6 @@ function describeWorker({ hello, heartbeat, ready, stage }: Session, { membershi
     samples: heartbeat?.samples ?? 0,
     silentMs: member ? Math.max(0, Math.round(nowMs - member.lastHeardMs)) : 0,
     phaseSeconds: heartbeat?.phaseSeconds ?? {},
+    cores: ready?.cores ?? '',
   };
 }

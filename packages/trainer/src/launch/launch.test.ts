@@ -42,7 +42,7 @@ describe('ssh', () => {
     expect([ssh, ...args.slice(0, -1)].join(' ')).toBe('ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -p 2222 -- ann@gpu1');
     // The shell itself says what it would run, in the folder and with the token of its input.
     const script = args.at(-1)!.replace("cd '/opt/it'\\''s here'", `cd ${quote(folder.path)}`).replace('exec npx', 'echo "$CHAMELEON_JOIN_TOKEN" npx');
-    expect(spawnSync('sh', ['-c', script], { input: 'the token\nmore' }).stdout.toString().trim()).toBe('the token npx --no-install chameleon worker --attached --coordinator 10.0.0.5:50051 --node gpu1/0');
+    expect(spawnSync('sh', ['-c', script], { input: 'the token\nmore' }).stdout.toString().trim()).toBe('the token npx --no-install chameleon worker --attached --coordinator 10.0.0.5:50051 --node gpu1/0 --share 0/2');
     expect(workers[2]!.command[1].at(-1)).toContain('--data /photos');
   });
 
@@ -65,7 +65,7 @@ describe('slurm', () => {
   it('writes a script that bash accepts, with a worker a GPU, and a coordinator whose end is the job’s', () => {
     const script = slurmScript({ nodes: 4, gpusPerNode: 8, cpusPerWorker: 6, time: '12:00:00', partition: 'gpu', port: 50051, folder: null, log: 'chameleon-%j.log', coordinatorArgs });
     expect(spawnSync('bash', ['-n'], { input: script }).stderr.toString()).toBe('');
-    for (const line of ['#SBATCH --nodes=4', '#SBATCH --ntasks-per-node=8', '#SBATCH --gpus-per-node=8', '#SBATCH --time=12:00:00', '#SBATCH --partition=gpu', '#SBATCH --no-kill']) expect(script).toContain(line);
+    for (const line of ['#SBATCH --nodes=4', '#SBATCH --ntasks-per-node=8', '#SBATCH --gpus-per-node=8', '#SBATCH --time=12:00:00', '#SBATCH --partition=gpu', '#SBATCH --no-kill', '--cpu-bind=cores']) expect(script).toContain(line);
     expect(script).toContain(`--data '/shared/Anna'\\''s photos' --epochs 3 &`);
     expect(slurmScript({ nodes: 1, gpusPerNode: 0, cpusPerWorker: 2, time: null, partition: null, port: 1, folder: null, log: 'x', coordinatorArgs: [] })).not.toMatch(/gpus|--time|--partition/);
   });

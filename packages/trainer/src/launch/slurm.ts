@@ -18,7 +18,7 @@ export interface SlurmOptions {
 }
 
 /**
- * A batch script: the coordinator on the first node, a worker a GPU (or a node) on all. A worker that dies ends nothing else; the job ends
+ * A batch script: the coordinator on the first node, a worker a GPU (or a node) on all, each on processors of its own. A worker that dies ends nothing else; the job ends
  * with the coordinator, whose exit code is the job's.
  */
 export function slurmScript({ nodes, gpusPerNode, cpusPerWorker, time, partition, port, folder, log, coordinatorArgs }: SlurmOptions): string {
@@ -44,7 +44,7 @@ coordinator=$!
 # Slurm says TERM a minute before the end of the time: the run leaves a checkpoint.
 trap 'kill -TERM "$coordinator" 2>/dev/null || true' TERM
 
-srun --overlap --no-kill --kill-on-bad-exit=0 ${gpusPerNode > 0 ? '--gpus-per-task=1 ' : ''}npx --no-install chameleon worker --threads ${cpusPerWorker} --patience 120 &
+srun --overlap --no-kill --kill-on-bad-exit=0 --cpu-bind=cores ${gpusPerNode > 0 ? '--gpus-per-task=1 ' : ''}npx --no-install chameleon worker --threads ${cpusPerWorker} --patience 120 &
 workers=$!
 
 code=0

@@ -47,7 +47,7 @@ export interface SshWorker {
 export function sshWorkers({ hosts, ssh_config: config }: SshHosts, coordinator: string): SshWorker[] {
   return hosts.flatMap((host) => Array.from({ length: host.workers }, (_, slot): SshWorker => {
     const node = host.workers === 1 ? host.host : `${host.host}/${slot}`;
-    const worker = ['npx', '--no-install', 'chameleon', 'worker', '--attached', '--coordinator', coordinator, '--node', node, ...(host.data ? ['--data', host.data] : []), ...(host.threads ? ['--threads', String(host.threads)] : [])];
+    const worker = ['npx', '--no-install', 'chameleon', 'worker', '--attached', '--coordinator', coordinator, '--node', node, ...(host.data ? ['--data', host.data] : []), ...(host.workers > 1 ? ['--share', `${slot}/${host.workers}`] : []), ...(host.threads ? ['--threads', String(host.threads)] : [])];
     const script = [
       `cd ${quote(host.folder)} || { echo ${quote(`error: there is no folder ${host.folder} on ${host.host}: clone and set up Chameleon there, or mend "folder" in the list of hosts`)} >&2; exit 1; }`,
       `command -v npx > /dev/null || { echo ${quote(`error: Node is not on ${host.host}, or not in the PATH that a shell without a terminal has there: install it, or set PATH in ~/.bashrc before the line that leaves early`)} >&2; exit 127; }`,

@@ -40,7 +40,7 @@ export async function fakeWorker({ port, id, token = null, hello = {}, patienceM
   return {
     heard, connection,
     ended: () => end,
-    ready: (more = {}) => connection.send({ $case: 'ready', value: { address: '127.0.0.1', port: 4000, seesRunDirectory: true, position: { step: 0, epoch: 0 }, inMemory: false, ...more } }),
+    ready: (more = {}) => connection.send({ $case: 'ready', value: { address: '127.0.0.1', port: 4000, seesRunDirectory: true, position: { step: 0, epoch: 0 }, inMemory: false, cores: '', ...more } }),
     step: (generation, step) => connection.send({ $case: 'facts', value: { generation, json: [stepFact(step)] } }),
     end: (generation, reason, position, finishJson = '') => connection.send({ $case: 'ended', value: { generation, reason, detail: '', position, port: 4001, finishJson, recentFactsJson: [] } }),
     leave: () => {

@@ -1,5 +1,6 @@
 import type { ServiceError } from '@grpc/grpc-js';
 import { codeDigest } from '../code-digest.js';
+import { allowedCores } from '../cores.js';
 import { type Security, channelCredentials, tokenMetadata } from '../coordinator/security.js';
 import { PROTOCOL, type ToWorker } from '../coordinator/protocol.js';
 import type { RunEvent } from '../events.js';
@@ -158,7 +159,7 @@ class NetworkSide {
     if (this.#connection !== connection) return this.#over ? undefined : this.#open(this.#assigned.timing.orphanMs);
     if (!known) this.options.watcher?.joined(connection.welcome.runId);
     const { address, seesRunDirectory } = this.#assigned;
-    connection.send({ $case: 'ready', value: { address, port: await freePort(address), seesRunDirectory, position: this.#newest(), inMemory: this.#inMemory } });
+    connection.send({ $case: 'ready', value: { address, port: await freePort(address), seesRunDirectory, position: this.#newest(), inMemory: this.#inMemory, cores: allowedCores() ?? '' } });
     if (this.#generation) this.#sendFacts(this.#generation.number, this.#facts);
     else if (hello.generation !== 0) await this.#tellEnd(hello.generation, this.#end);
     this.options.log(`worker ${id} is in the run ${connection.welcome.runId}`);

@@ -105,6 +105,8 @@ export interface Ready {
     | undefined;
   /** Whether that position is in memory. */
   inMemory: boolean;
+  /** The processors that it may use, as the kernel lists them: 0-3,8. Empty where that is not known. */
+  cores: string;
 }
 
 export interface Heartbeat {
@@ -341,6 +343,8 @@ export interface WorkerStatus {
   /** ms since it was last heard of. */
   silentMs: number;
   phaseSeconds: { [key: string]: number };
+  /** The processors that it may use. */
+  cores: string;
 }
 
 export interface WorkerStatus_PhaseSecondsEntry {
@@ -1243,7 +1247,7 @@ export const Welcome: MessageFns<Welcome> = {
 };
 
 function createBaseReady(): Ready {
-  return { address: "", port: 0, seesRunDirectory: false, position: undefined, inMemory: false };
+  return { address: "", port: 0, seesRunDirectory: false, position: undefined, inMemory: false, cores: "" };
 }
 
 export const Ready: MessageFns<Ready> = {
@@ -1262,6 +1266,9 @@ export const Ready: MessageFns<Ready> = {
     }
     if (message.inMemory !== false) {
       writer.uint32(40).bool(message.inMemory);
+    }
+    if (message.cores !== "") {
+      writer.uint32(50).string(message.cores);
     }
     return writer;
   },
@@ -1319,6 +1326,14 @@ export const Ready: MessageFns<Ready> = {
             message.inMemory = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.cores = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1346,6 +1361,7 @@ export const Ready: MessageFns<Ready> = {
         : isSet(object.in_memory)
         ? globalThis.Boolean(object.in_memory)
         : false,
+      cores: isSet(object.cores) ? globalThis.String(object.cores) : "",
     };
   },
 
@@ -1365,6 +1381,9 @@ export const Ready: MessageFns<Ready> = {
     }
     if (message.inMemory !== false) {
       obj.inMemory = message.inMemory;
+    }
+    if (message.cores !== "") {
+      obj.cores = message.cores;
     }
     return obj;
   },
@@ -3367,6 +3386,7 @@ function createBaseWorkerStatus(): WorkerStatus {
     samples: 0,
     silentMs: 0,
     phaseSeconds: {},
+    cores: "",
   };
 }
 
@@ -3402,6 +3422,9 @@ export const WorkerStatus: MessageFns<WorkerStatus> = {
     globalThis.Object.entries(message.phaseSeconds).forEach(([key, value]: [string, number]) => {
       WorkerStatus_PhaseSecondsEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
     });
+    if (message.cores !== "") {
+      writer.uint32(90).string(message.cores);
+    }
     return writer;
   },
 
@@ -3501,6 +3524,14 @@ export const WorkerStatus: MessageFns<WorkerStatus> = {
             }
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.cores = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3559,6 +3590,7 @@ export const WorkerStatus: MessageFns<WorkerStatus> = {
           {},
         )
         : {},
+      cores: isSet(object.cores) ? globalThis.String(object.cores) : "",
     };
   },
 
@@ -3599,6 +3631,9 @@ export const WorkerStatus: MessageFns<WorkerStatus> = {
           obj.phaseSeconds[k] = floatToJson(v);
         });
       }
+    }
+    if (message.cores !== "") {
+      obj.cores = message.cores;
     }
     return obj;
   },
