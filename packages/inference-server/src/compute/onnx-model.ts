@@ -4,9 +4,9 @@ import type * as Runtime from 'onnxruntime-node';
 import { writeOnnx } from '../exports/onnx.js';
 import { channelsFirst } from '../exports/run-exported.js';
 import { readModelFolder } from '../models/model-folder.js';
-import type { EngineChoice, HeatMap } from './messages.js';
+import type { EngineChoice, HeatMap, PrecisionChoice } from './messages.js';
 import { openServedModel } from './open-model.js';
-import type { ServedModel } from './served-model.js';
+import { type ServedModel, withoutInt8 } from './served-model.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -23,8 +23,9 @@ export class OnnxModel {
 
   private constructor(private readonly runtime: OnnxRuntime, private readonly session: Runtime.InferenceSession, readonly card: ModelCard, private readonly folder: string, private readonly gradients: EngineChoice) {}
 
-  /** @throws UserError when the folder holds no whole model, or ONNX Runtime doesn't take it */
-  static async open(folder: string, threads: number, { module, gradients }: EngineChoice): Promise<OnnxModel> {
+  /** @throws UserError when the folder holds no whole model, ONNX Runtime doesn't take it, or int8 was asked for */
+  static async open(folder: string, precision: PrecisionChoice, threads: number, { module, gradients }: EngineChoice): Promise<OnnxModel> {
+    if (precision === 'int8') throw withoutInt8();
     if (!gradients) throw new Error('ONNX Runtime needs a backend for gradients');
     const { default: runtime } = (await import(module)) as { default: OnnxRuntime };
     const { card, weights, weightsPath } = await readModelFolder(folder);

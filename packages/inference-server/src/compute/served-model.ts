@@ -5,6 +5,9 @@ import { openClassifier } from '../models/model-folder.js';
 import { indexOfLargest } from './largest.js';
 import type { HeatMap, PrecisionChoice } from './messages.js';
 
+/** For an engine that does not compute in bytes, where they were asked for. */
+export const withoutInt8 = (): UserError => new UserError('int8 is not to be had here: it needs the backend libtorch with oneDNN 2, and a processor with VNNI. Choose bfloat16 or float32.');
+
 /** A classifier that only answers: folded, nothing of it learns. The caller disposes it. */
 export class ServedModel {
   private constructor(private readonly folded: FoldedClassifier, readonly card: ModelCard, readonly precision: ServedPrecision) {}
@@ -15,7 +18,7 @@ export class ServedModel {
    * @throws UserError when the folder holds no whole model, or int8 was asked for and can't be had
    */
   static async open(folder: string, precision: PrecisionChoice): Promise<ServedModel> {
-    if (precision === 'int8' && !supportsInt8()) throw new UserError('int8 is not to be had here: it needs the backend libtorch with oneDNN 2, and a processor with VNNI. Choose bfloat16 or float32.');
+    if (precision === 'int8' && !supportsInt8()) throw withoutInt8();
     const { model, card } = await openClassifier(folder);
     try {
       if (precision === 'int8') return new ServedModel(foldClassifier(model, precision, (await readCalibration(folder, card)).thresholds), card, precision);

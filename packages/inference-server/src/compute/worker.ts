@@ -10,7 +10,7 @@ const port = parentPort!;
 const setup = workerData as ComputeSetup;
 
 async function open({ engine, folder, precision, threads, warmUpSizes }: ComputeSetup): Promise<ServedModel | OnnxModel> {
-  const model = engine.backend === 'onnxruntime' ? await OnnxModel.open(folder, threads, engine) : await openServedModel(folder, precision, engine, threads);
+  const model = engine.backend === 'onnxruntime' ? await OnnxModel.open(folder, precision, threads, engine) : await openServedModel(folder, precision, engine, threads);
   const { imageSize } = model.card;
   for (const size of warmUpSizes) await model.predict(Array.from({ length: size }, () => new Float32Array(imageSize * imageSize * 3)));
   return model;
