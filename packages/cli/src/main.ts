@@ -80,5 +80,6 @@ function refusalOfSystem(error: unknown): string | null {
   // libvips, which writes pictures, gives the system's words and no code.
   if (/^(ENOSPC|EDQUOT)$/.test(code) || error.message.includes('No space left on device')) return `The disk is full${path === undefined ? '' : `: ${path} could not be written`}. Free some space and try again.`;
   if (/^(EACCES|EPERM|EROFS)$/.test(code)) return `${path ?? 'A file'} may not be read or written (${code}). Mend its permissions, or choose another folder.`;
+  if (code === 'ERR_OUT_OF_MEMORY') return `${error.message}. Give it more memory, or less to do at a time: fewer or smaller pictures.`;
   return null;
 }

@@ -5,6 +5,7 @@
 #include "allocator.h"
 #include "collectives.h"
 #include "convert.h"
+#include "device-memory.h"
 #include "environment.h"
 #include "fused-batch-norm.h"
 #include "optimizers.h"
@@ -120,14 +121,32 @@ Napi::Value scalar_type(const Napi::CallbackInfo& info) {
   });
 }
 
+/// memory(): of the device that this thread's tensors are made on.
 Napi::Value memory(const Napi::CallbackInfo& info) {
-  const auto statistics = allocator_statistics();
-  auto out = Napi::Object::New(info.Env());
-  out.Set("liveBytes", static_cast<double>(statistics.live_bytes));
-  out.Set("peakBytes", static_cast<double>(statistics.peak_bytes));
-  out.Set("cachedBytes", static_cast<double>(statistics.cached_bytes));
-  out.Set("tensors", static_cast<double>(environment(info.Env()).tensors.size()));
-  return out;
+  return guarded(info, [&]() -> Napi::Value {
+    const auto& here = environment(info.Env());
+    const auto statistics = memory_of(here.device);
+    auto out = Napi::Object::New(info.Env());
+    out.Set("liveBytes", static_cast<double>(statistics.live_bytes));
+    out.Set("peakBytes", static_cast<double>(statistics.peak_bytes));
+    out.Set("cachedBytes", static_cast<double>(statistics.cached_bytes));
+    out.Set("tensors", static_cast<double>(here.tensors.size()));
+    return out;
+  });
+}
+
+Napi::Value restart_peak(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    reset_peak(environment(info.Env()).device);
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value drop_cache(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    empty_cache(environment(info.Env()).device);
+    return info.Env().Undefined();
+  });
 }
 
 /// useDevice("cpu" | "cuda"): where this thread's tensors are made from here on.
@@ -200,9 +219,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("placeInBucket", Napi::Function::New(env, place_in_bucket));
   exports.Set("takeFromBucket", Napi::Function::New(env, take_from_bucket));
   exports.Set("memory", Napi::Function::New(env, memory));
-  exports.Set("resetPeak", Napi::Function::New(env, [](const Napi::CallbackInfo&) { reset_peak(); }));
+  exports.Set("resetPeak", Napi::Function::New(env, restart_peak));
   exports.Set("limitMemory", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { limit_memory(info[0].As<Napi::Number>().Int64Value()); }));
-  exports.Set("emptyCache", Napi::Function::New(env, [](const Napi::CallbackInfo&) { empty_cache(); }));
+  exports.Set("emptyCache", Napi::Function::New(env, drop_cache));
   exports.Set("useDevice", Napi::Function::New(env, use_device));
   exports.Set("hasCuda", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value { return Napi::Boolean::New(info.Env(), at::hasCUDA()); }));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));

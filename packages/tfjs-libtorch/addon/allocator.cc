@@ -1,19 +1,20 @@
 #include "allocator.h"
 
+#include "headroom.h"
 #include "versions.h"
 
 #include <c10/core/CPUAllocator.h>
-#include <c10/util/Exception.h>
-
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <mutex>
+#include <string>
 
 namespace chameleon {
 namespace {
@@ -22,23 +23,18 @@ namespace {
 constexpr size_t kHeader = 64;
 constexpr size_t kGranule = 512;
 
-/// What the machine or its control group gives a process at most. Linux promises more than it has and then ends whoever takes it at its
-/// word, so a limit has to be known to be an error.
-int64_t available_bytes() {
-  auto bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
-  int64_t group = 0;
-  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    // "max" is no number, and leaves the machine's.
-    if (std::ifstream(path) >> group && group > 0) bytes = std::min(bytes, group);
-  }
-  return bytes;
-}
+/// Fresh memory of less than this is not asked about each time.
+constexpr int64_t kUnasked = int64_t{1} << 20;
+
+std::string mebibytes(int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
 struct CachingAllocator final : c10::Allocator {
   std::mutex mutex;
   std::multimap<size_t, char*> idle;
   AllocatorStatistics statistics{0, 0, 0};
-  int64_t limit_bytes = available_bytes();
+  int64_t limit_bytes = INT64_MAX;
+  /// Fresh bytes that may still be taken before the system is asked again what it has.
+  int64_t unasked_bytes = 0;
 
   /// Never destroyed: tensors of other threads may outlive static objects.
   static CachingAllocator& instance() {
@@ -80,6 +76,29 @@ struct CachingAllocator final : c10::Allocator {
     for (auto& entry : idle) std::free(entry.second);
     idle.clear();
     statistics.cached_bytes = 0;
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
+  }
+
+  /// What tensors may take in all, and by whose word.
+  Headroom limit() const {
+    const auto left = headroom();
+    const int64_t all = statistics.live_bytes + statistics.cached_bytes + std::max<int64_t>(left.bytes, 0);
+    return all < limit_bytes ? Headroom{all, left.limit} : Headroom{limit_bytes, "limitMemory"};
+  }
+
+  /// Whether fresh memory may be taken beside what is live and kept. The system is asked after a sixteenth of what it had at the last time.
+  bool may_take(int64_t wanted) {
+    const int64_t held = statistics.live_bytes + statistics.cached_bytes;
+    if (held + wanted > limit_bytes) return false;
+    if (wanted > unasked_bytes) {
+      const int64_t left = headroom().bytes;
+      if (wanted > left) return false;
+      unasked_bytes = std::max(left / 16, kUnasked);
+    }
+    unasked_bytes -= wanted;
+    return true;
   }
 
   /// Fewer faults and look-ups of addresses; advice that the kernel may leave.
@@ -92,12 +111,13 @@ struct CachingAllocator final : c10::Allocator {
   char* fresh(size_t size) {
     void* memory = nullptr;
     const auto wanted = static_cast<int64_t>(size);
-    if (statistics.live_bytes + statistics.cached_bytes + wanted > limit_bytes) drop_idle();
-    const bool allowed = statistics.live_bytes + wanted <= limit_bytes;
-    if (!allowed || posix_memalign(&memory, kHeader, size + kHeader) != 0) {
+    const auto taken = [&] { return may_take(wanted) && posix_memalign(&memory, kHeader, size + kHeader) == 0; };
+    if (!taken()) {
       drop_idle();
-      TORCH_CHECK(allowed && posix_memalign(&memory, kHeader, size + kHeader) == 0, "out of memory: ", size, " bytes were asked for while ",
-                  statistics.live_bytes, " are in use. A smaller batch needs less.");
+      if (!taken()) {
+        const auto most = limit();
+        throw OutOfMemory(wanted, statistics.live_bytes, most.bytes, most.limit);
+      }
     }
     prefer_huge_pages(static_cast<char*>(memory), size);
     size_of(static_cast<char*>(memory)) = size;
@@ -125,6 +145,12 @@ struct CachingAllocator final : c10::Allocator {
 
 }  // namespace
 
+OutOfMemory::OutOfMemory(int64_t wanted, int64_t live, int64_t limit, const std::string& of)
+    : c10::OutOfMemoryError({__func__, __FILE__, static_cast<uint32_t>(__LINE__)},
+                            "out of memory: " + std::to_string(wanted) + " bytes (" + mebibytes(wanted) + ") were wanted while tensors hold " + mebibytes(live) +
+                                "; they may take " + mebibytes(limit) + " here, by " + of),
+      wanted_bytes(wanted), live_bytes(live), limit_bytes(limit) {}
+
 void install_caching_allocator() { c10::SetCPUAllocator(&CachingAllocator::instance(), 1); }
 
 AllocatorStatistics allocator_statistics() {
@@ -142,9 +168,15 @@ void reset_peak() {
 void limit_memory(int64_t bytes) {
   auto& allocator = CachingAllocator::instance();
   std::lock_guard<std::mutex> lock(allocator.mutex);
-  allocator.limit_bytes = bytes > 0 ? bytes : available_bytes();
+  allocator.limit_bytes = bytes > 0 ? bytes : INT64_MAX;
   // What was kept under another limit would go round this one.
   allocator.drop_idle();
+}
+
+int64_t memory_limit() {
+  auto& allocator = CachingAllocator::instance();
+  std::lock_guard<std::mutex> lock(allocator.mutex);
+  return allocator.limit().bytes;
 }
 
 void empty_cache() {

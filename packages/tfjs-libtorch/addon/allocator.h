@@ -3,9 +3,19 @@
 // step without, 460 with).
 #pragma once
 
+#include <c10/util/Exception.h>
+
 #include <cstdint>
+#include <string>
 
 namespace chameleon {
+
+/// Memory that could not be had. `limit_bytes`: what tensors may take here in all; `of`: by whose word.
+class OutOfMemory final : public c10::OutOfMemoryError {
+ public:
+  OutOfMemory(int64_t wanted_bytes, int64_t live_bytes, int64_t limit_bytes, const std::string& of);
+  const int64_t wanted_bytes, live_bytes, limit_bytes;
+};
 
 struct AllocatorStatistics {
   int64_t live_bytes;    // in tensors
@@ -17,8 +27,10 @@ struct AllocatorStatistics {
 void install_caching_allocator();
 AllocatorStatistics allocator_statistics();
 void reset_peak();
-/// The most that tensors may take; 0 is what the machine, or its control group, gives.
+/// The most that tensors may take; 0 is what the machine, its control groups and `ulimit -v` give.
 void limit_memory(int64_t bytes);
+/// What tensors may take in all, as things stand.
+int64_t memory_limit();
 /// Gives all kept blocks back to the system.
 void empty_cache();
 

@@ -1,6 +1,10 @@
 #include "environment.h"
 
 #include <atomic>
+#include <new>
+
+#include "device-memory.h"
+#include "onednn.h"
 
 namespace chameleon {
 namespace {
@@ -11,7 +15,44 @@ uint64_t next_environment() {
   return count++;
 }
 
+Napi::Error out_of_memory(Napi::Env env, const std::string& message, int64_t wanted_bytes, int64_t live_bytes, int64_t limit_bytes) {
+  auto error = Napi::Error::New(env, message);
+  error.Set("code", "ERR_OUT_OF_MEMORY");
+  if (wanted_bytes > 0) error.Set("wantedBytes", static_cast<double>(wanted_bytes));
+  error.Set("liveBytes", static_cast<double>(live_bytes));
+  if (limit_bytes > 0) error.Set("limitBytes", static_cast<double>(limit_bytes));
+  return error;
+}
+
+/// The same of memory that the allocator was not asked for: a GPU's, an operator's own.
+Napi::Error out_of_memory(Napi::Env env, const std::string& message) {
+  const auto device = environment(env).device;
+  return out_of_memory(env, message, 0, memory_of(device).live_bytes, limit_of(device));
+}
+
 }  // namespace
+
+Napi::Error error_at_hand(Napi::Env env) {
+  try {
+    throw;
+  } catch (const OutOfMemory& error) {
+    return out_of_memory(env, error.what_without_backtrace(), error.wanted_bytes, error.live_bytes, error.limit_bytes);
+  } catch (const c10::OutOfMemoryError& error) {
+    return out_of_memory(env, std::string("out of memory: ") + error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    return Napi::Error::New(env, error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    return out_of_memory(env, "out of memory: the operator could not get what it needs for itself");
+#if CHAMELEON_ONEDNN
+  } catch (const dnnl::error& error) {
+    return error.status == dnnl_out_of_memory ? out_of_memory(env, std::string("out of memory: ") + error.what()) : Napi::Error::New(env, error.what());
+#endif
+  } catch (const std::exception& error) {
+    return Napi::Error::New(env, error.what());
+  } catch (...) {
+    return Napi::Error::New(env, "libtorch threw what is no exception of C++'s");
+  }
+}
 
 SlotMap::SlotMap() : environment_(next_environment() % (1u << kEnvironmentBits)) {}
 

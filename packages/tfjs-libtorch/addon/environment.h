@@ -48,17 +48,19 @@ struct Environment {
 
 inline Environment& environment(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
-/// Runs an entry of the addon: what ATen throws becomes a JavaScript error with ATen's message.
+/// The exception at hand as a JavaScript error with ATen's message. Of memory that could not be had it has the code ERR_OUT_OF_MEMORY and
+/// what is known of wantedBytes, liveBytes and limitBytes.
+Napi::Error error_at_hand(Napi::Env env);
+
+/// Runs an entry of the addon: what ATen throws becomes a JavaScript error.
 template <class F>
 Napi::Value guarded(const Napi::CallbackInfo& info, F entry) {
   try {
     return entry();
-  } catch (const c10::Error& error) {
-    throw Napi::Error::New(info.Env(), error.what_without_backtrace());
   } catch (const Napi::Error&) {
     throw;
-  } catch (const std::exception& error) {
-    throw Napi::Error::New(info.Env(), error.what());
+  } catch (...) {
+    throw error_at_hand(info.Env());
   }
 }
 

@@ -73,7 +73,7 @@ export interface Addon {
   takeFromBucket(bucket: Handle, offset: number, gradient: Handle, filter: boolean): void;
   memory(): AllocatorMemory;
   resetPeak(): void;
-  /** 0: as much as the machine, or its control group, gives. */
+  /** 0: as much as the machine, its control groups and `ulimit -v` give. */
   limitMemory(bytes: number): void;
   emptyCache(): void;
   /** Where this thread's tensors are made from here on. Throws where this libtorch has no such device. */

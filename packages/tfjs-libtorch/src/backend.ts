@@ -1,6 +1,7 @@
 import { DataStorage, type DataType, KernelBackend, type TensorInfo, engine } from '@tensorflow/tfjs-core';
 import { type GroupOptions, type Handle, type HostValues, addon, callOperator } from './addon.js';
 import { ProcessGroup } from './collectives.js';
+import { errorOf } from './out-of-memory.js';
 
 type DataId = TensorInfo['dataId'];
 type Values = Float32Array | Int32Array | Uint8Array | Uint8ClampedArray | number[] | boolean[] | string[] | Uint8Array[];
@@ -49,7 +50,11 @@ export class LibtorchBackend extends KernelBackend {
 
   override readSync(dataId: DataId): HostValues {
     const { handle } = this.#entry(dataId);
-    return addon().scalarType(handle) === 'ComplexFloat' ? readComplex(handle) : addon().read(handle);
+    try {
+      return addon().scalarType(handle) === 'ComplexFloat' ? readComplex(handle) : addon().read(handle);
+    } catch (error) {
+      throw errorOf(`reading a tensor [${addon().shape(handle).join(', ')}]`, error);
+    }
   }
 
   override async read(dataId: DataId): Promise<HostValues> {
@@ -87,6 +92,11 @@ export class LibtorchBackend extends KernelBackend {
     return { unreliable: false, ...addon().memory() };
   }
 
+  /** Begins a new `peakBytes`. */
+  resetPeak(): void {
+    addon().resetPeak();
+  }
+
   override async time(run: () => void): Promise<{ kernelMs: number }> {
     const start = performance.now();
     run();
@@ -111,8 +121,17 @@ export class LibtorchBackend extends KernelBackend {
   }
 }
 
-/** A tensor of libtorch from the host's values. Complex numbers come, and go, as pairs of their real and imaginary parts. */
+/** A tensor of libtorch from the host's values. */
 function made(values: Values, shape: number[], dtype: DataType): Handle {
+  try {
+    return copied(values, shape, dtype);
+  } catch (error) {
+    throw errorOf(`tensor(${dtype} [${shape.join(', ')}])`, error);
+  }
+}
+
+/** Complex numbers come, and go, as pairs of their real and imaginary parts. */
+function copied(values: Values, shape: number[], dtype: DataType): Handle {
   if (dtype !== 'complex64') return addon().fromData(hostValues(values, dtype), shape);
   const pairs = addon().fromData(hostValues(values, 'float32'), [...shape, 2]);
   try {

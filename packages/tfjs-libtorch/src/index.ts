@@ -46,6 +46,7 @@ registerBackend(BACKEND_NAME, () => {
 
 export { LibtorchBackend } from './backend.js';
 export { type AllocatorMemory, useDevice } from './addon.js';
+export { type MemoryFigures, OutOfMemoryError } from './out-of-memory.js';
 export { Bucket, type GroupOptions, type Place, ProcessGroup } from './collectives.js';
 
 /** The version of libtorch that the addon is linked with. Throws where the addon was not built or can't be loaded. */
@@ -79,8 +80,8 @@ export const setThreads = (count: number): void => addon().setThreads(count);
  */
 export const bindThreads = (): boolean => addon().bindThreads();
 
-/** The allocator's figures for this process, and the start of a new peak. */
+/** The allocator's figures for this process (of a GPU's memory with libtorch 2.10 or newer), and the start of a new peak. */
 export const memory = () => addon().memory();
-/** The most that tensors may take, in bytes; beyond it there is an error that says so. 0, as at the start: what the machine or its control group gives. */
+/** The most that tensors may take of the machine's memory, in bytes; beyond it there is an error that says so. 0, as at the start: what the machine, its control groups and `ulimit -v` give. */
 export const limitMemory = (bytes: number): void => addon().limitMemory(bytes);
 export const resetPeak = (): void => addon().resetPeak();

@@ -1,6 +1,7 @@
 import { type Attribute, type DataType, type NamedAttrMap, type TensorInfo, registerKernel } from '@tensorflow/tfjs-core';
 import { BOOL, COMPLEX64, FLOAT32, type Handle, type HostValues, INT32, addon, callOperator } from './addon.js';
 import type { LibtorchBackend } from './backend.js';
+import { errorOf } from './out-of-memory.js';
 
 export const BACKEND_NAME = 'libtorch';
 
@@ -90,8 +91,7 @@ export function defineKernel<A = Attributes>(kernelName: string, compute: Kernel
 /** ATen's message, with the kernel and the shapes that it was called with. */
 function explained(kernelName: string, inputs: object, error: unknown): Error {
   const shapes = Object.entries(inputs as Partial<Inputs>).map(([name, x]) => `${name} [${x?.shape?.join(', ') ?? ''}]`);
-  const message = error instanceof Error ? error.message : String(error);
-  return new Error(`${kernelName}(${shapes.join(', ')}): ${message}`, { cause: error });
+  return errorOf(`${kernelName}(${shapes.join(', ')})`, error);
 }
 
 export function scalarType(dtype: DataType): number {

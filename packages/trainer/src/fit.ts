@@ -1,5 +1,6 @@
 import { type Classifier, type Optimizer, type ParameterGroup, Adam, Sgd, UserError, applyPhase, earlyStopping, phaseIndexAt, scheduleFactor } from '@chameleon/core';
 import { type Dataset, type PictureLoader, stepCount } from '@chameleon/data';
+import { stepInMemory } from './batch-that-fits.js';
 import type { TrainConfig } from './config.js';
 import type { Position } from './checkpoint.js';
 import { type Evaluation, evaluate, gatherEvaluation } from './evaluation.js';
@@ -9,7 +10,7 @@ import { type AskedChange, type Change, changedPhase, changedRates, hasHeard, ne
 import { parameterGroups, ratesOf } from './parameter-groups.js';
 import { replicasAreEqual } from './replicas.js';
 import { agreeOnStatistics } from './statistics.js';
-import { type StepPhase, type StepResult, type StepSettings, trainStep } from './training-step.js';
+import { type StepPhase, type StepResult, type StepSettings } from './training-step.js';
 
 export interface FitParts {
   config: TrainConfig;
@@ -101,7 +102,7 @@ async function trainEpoch(parts: FitParts, start: Position, stepsPerEpoch: numbe
     const globalBatch = exchange.worldSize === 1 ? batch.rows : Math.min(config.batchSize, dataset.train.length - position.stepInEpoch * config.batchSize);
     const changes = parts.askedChanges?.() ?? [];
     const votes = [signal.aborted, parts.wantsCheckpoint?.() ?? false, hasHeard(changes, position.changes)].map(Number);
-    const result = await trainStep({ ...batch, epoch: start.epoch, globalBatch, votes }, groups, { ...parts, settings });
+    const result = await stepInMemory({ ...batch, epoch: start.epoch, globalBatch, votes }, groups, { ...parts, settings });
     const done = performance.now();
     const [stopWanted, checkpointWanted, heardBy] = result.votes;
     const change = nextChange(changes, position.changes, { step: position.step + 1, heardBy: heardBy!, worldSize: exchange.worldSize });

@@ -1,11 +1,11 @@
 import { applyPhase } from '@chameleon/core';
 import type { Dataset, PictureLoader } from '@chameleon/data';
+import { stepInMemory } from './batch-that-fits.js';
 import type { TrainConfig } from './config.js';
 import { alone } from './exchange/exchange.js';
 import { createOptimizer } from './fit.js';
 import { parameterGroups } from './parameter-groups.js';
 import { type StartWeights, startModel } from './train.js';
-import { trainStep } from './training-step.js';
 
 export interface RatePoint {
   learningRate: number;
@@ -46,7 +46,7 @@ export async function findLearningRate(config: TrainConfig, dataset: Dataset, lo
       for await (const batch of loader.train({ seed: config.seed, epoch, batchSize: config.batchSize, augmentation: config.augmentation, dropLast: dataset.train.length >= config.batchSize })) {
         signal?.throwIfAborted();
         const learningRate = from * (to / from) ** (points.length / Math.max(1, stepCount - 1));
-        const result = await trainStep({ ...batch, epoch, globalBatch: batch.rows }, parameterGroups(model, phase, learningRate), { model, optimizer, exchange: alone, settings: { ...config } });
+        const result = await stepInMemory({ ...batch, epoch, globalBatch: batch.rows }, parameterGroups(model, phase, learningRate), { model, optimizer, exchange: alone, settings: { ...config } });
         const loss = result.lossSum / result.pictureCount;
         average = 0.9 * average + 0.1 * loss;
         const point = { learningRate, loss, smoothed: average / (1 - 0.9 ** (points.length + 1)) };

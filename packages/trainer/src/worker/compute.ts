@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { UserError } from '@chameleon/core';
 import { PictureError } from '@chameleon/data';
 import { setBackend } from '@tensorflow/tfjs-core';
+import { StepOutOfMemory } from '../batch-that-fits.js';
 import { openExchange } from '../exchange/exchange.js';
 import type { AskedChange } from '../live/change.js';
 import { Gauges } from './gauges.js';
@@ -44,6 +45,8 @@ async function runGeneration(replica: Replica, assignment: Assignment): Promise<
   try {
     end = await trainGeneration(replica, assignment, own);
   } catch (error) {
+    // Another machine may have more.
+    if (error instanceof StepOutOfMemory) return say({ kind: 'crashed', message: error.message });
     if (error instanceof ExchangeBroken) end = { reason: 'abandoned', detail: error.message };
     else if (error instanceof UserError || error instanceof PictureError) end = { reason: 'failed', detail: error.message };
     else return say({ kind: 'crashed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) });
