@@ -4,7 +4,7 @@ import { drawDataset } from '@chameleon/data';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Command } from 'commander';
 import { createProgram } from './main.js';
-import { chameleon, temporaryFolder } from './testing/chameleon.js';
+import { chameleon, chameleonHere, temporaryFolder } from './testing/chameleon.js';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 const run = (...args: string[]) => chameleon(folder.path, args);
@@ -42,6 +42,21 @@ describe('the command line', () => {
     expect((JSON.parse(predicted.out) as { classes: unknown[] }).classes).toHaveLength(2);
     const report = (await run('report', 'last', '--to', 'report.html')).out.trim();
     expect(await readFile(join(folder.path, report), 'utf8')).toContain('<!doctype html>');
+  });
+
+  it('packs a folder into shards, and takes them wherever it takes the folder', async () => {
+    const here = (...args: string[]) => chameleonHere(folder.path, args);
+    const packed = await here('dataset', 'prepare', 'shards', 'photos', 'packed', '--shard-size', '1');
+    expect(packed).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^packed\/shard-000000\.tar {2}30 pictures, 0\.\d MB\n$/) as string });
+    const losses = async (data: string) => (await run('train', '--data', data, '--epochs', '1', '--image-size', '32', '--json')).out.trim().split('\n').map((line) => (JSON.parse(line) as { loss?: number }).loss);
+    expect(await losses('packed')).toEqual(await losses('photos'));
+    const judged = async (data: string) => (await run('evaluate', '--model', 'last', '--data', data, '--json')).out;
+    expect(await judged('packed')).toBe(await judged('photos'));
+    const checked = async (folder: string) => (await here('dataset', 'check', folder, '--json')).out;
+    expect(await checked('packed')).toBe(await checked('photos'));
+    for (const pictures of [[], ['--pictures', 'packed']]) expect((await run('export', 'last', '--to', 'safetensors', '--into', `exported${pictures.length}`, ...pictures)).out).toMatch(/The same answers on \d+ pictures/);
+    expect(await here('dataset', 'prepare', 'shard', 'photos', 'more')).toMatchObject({ code: 2, err: expect.stringContaining('Did you mean shards?') as string });
+    expect(await here('dataset', 'prepare', 'folders', 'a.zip', 'more', '--shard-size', '5')).toMatchObject({ code: 2, err: expect.stringContaining('--shard-size is for packing') as string });
   });
 
   it('runs experiments into a table and a report', async () => {

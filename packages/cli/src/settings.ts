@@ -35,7 +35,7 @@ const jitter = (text: string) => {
 };
 
 export const RUN_SETTINGS: readonly Setting[] = [
-  { flags: '--data <folder>', key: 'data', help: 'folder of class folders, or of train/ and val/ with class folders' },
+  { flags: '--data <folder>', key: 'data', help: 'folder of class folders, or of train/ and val/ with class folders, or of their shards' },
   { flags: '--weights <name>', key: 'weights', help: 'a file (.safetensors, .pth), a name of `weights list`, or random (default: embedded)' },
   { flags: '--arch <name>', key: 'architecture', help: 'resnet18, 34, 50, 101 or 152 (default: what the weights are of)' },
   { flags: '--recipe <name>', key: 'recipe', help: 'a recipe by name, or a YAML file (default: discriminative-bn-eval)' },

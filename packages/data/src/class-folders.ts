@@ -11,20 +11,30 @@ export interface ClassFolder {
   otherFiles: number;
 }
 
+/** Folders and files by their paths from a root, with '/' between; '' is the root itself. On a disk, or as shards hold them. */
+export interface FolderTree {
+  /** Visible folders and files, sorted. */
+  list(path: string): Promise<{ folders: string[]; files: string[] }>;
+  /** The same for two paths that lead to the same folder. */
+  identify(path: string): Promise<string>;
+}
+
+export const diskTree = (root: string): FolderTree => ({ list: (path) => listFolder(join(root, path)), identify: (path) => realpath(join(root, path)) });
+
 /** The class folders in a folder, and their pictures, both in torchvision's `ImageFolder` order (by UTF-16 code units). */
-export async function readClassFolders(folder: string, signal?: AbortSignal): Promise<ClassFolder[]> {
-  const { folders } = await listFolder(folder);
+export async function readClassFolders(tree: FolderTree, folder: string, signal?: AbortSignal): Promise<ClassFolder[]> {
+  const { folders } = await tree.list(folder);
   const classes: ClassFolder[] = [];
   for (const name of folders.filter((folderName) => folderName !== '__MACOSX')) {
     const found: ClassFolder = { name, pictures: [], otherFiles: 0 };
-    await walk(folder, [name], [], found, signal);
+    await walk(tree, folder, [name], [], found, signal);
     classes.push(found);
   }
   return classes;
 }
 
 /** Visible folders and files, sorted; links count as what they lead to. @throws {UserError} when it is no folder */
-export async function listFolder(path: string): Promise<{ folders: string[]; files: string[] }> {
+async function listFolder(path: string): Promise<{ folders: string[]; files: string[] }> {
   const entries = await readdir(path, { withFileTypes: true }).catch((error: unknown) => {
     throw folderError(error, path);
   });
@@ -39,17 +49,17 @@ export async function listFolder(path: string): Promise<{ folders: string[]; fil
 }
 
 /** A folder's files, then those of the folders in it. Links that lead back to a folder above are passed over. */
-async function walk(root: string, steps: string[], above: string[], found: ClassFolder, signal?: AbortSignal): Promise<void> {
+async function walk(tree: FolderTree, folder: string, steps: string[], above: string[], found: ClassFolder, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted();
-  const path = join(root, ...steps);
-  const real = await realpath(path);
+  const path = [...(folder === '' ? [] : [folder]), ...steps].join('/');
+  const real = await tree.identify(path);
   if (above.includes(real)) return;
-  const { folders, files } = await listFolder(path);
+  const { folders, files } = await tree.list(path);
   for (const file of files) {
     if (hasPictureName(file)) found.pictures.push([...steps, file].join('/'));
     else found.otherFiles++;
   }
-  for (const name of folders) await walk(root, [...steps, name], [...above, real], found, signal);
+  for (const name of folders) await walk(tree, folder, [...steps, name], [...above, real], found, signal);
 }
 
 function folderError(error: unknown, path: string): unknown {

@@ -1,8 +1,8 @@
-import { join } from 'node:path';
 import { UserError } from '@chameleon/core';
 import { mapBounded } from './bounded.js';
-import { type ClassFolder, listFolder, readClassFolders } from './class-folders.js';
+import { type ClassFolder, type FolderTree, readClassFolders } from './class-folders.js';
 import { PictureError, inDataset } from './picture-error.js';
+import { type PictureFolder, PictureReader, openFolder, treeOf } from './pictures.js';
 import { type SplitMethod, splitPictures } from './split.js';
 import { validatePicture } from './validate.js';
 
@@ -19,8 +19,7 @@ export interface SkippedFile {
   reason: string;
 }
 
-export interface Dataset {
-  root: string;
+export interface Dataset extends PictureFolder {
   /** Sorted folder names, as in torchvision's `ImageFolder`. */
   classes: string[];
   train: Picture[];
@@ -60,20 +59,22 @@ interface Layout {
 }
 
 /**
- * Opens a folder of class folders: `root/<class>/…`, or `root/train/<class>/…` and `root/valid/<class>/…`. Every file is
- * checked by its header, so that a run doesn't meet a bad one in its third hour.
+ * Opens a folder of class folders: `root/<class>/…`, or `root/train/<class>/…` and `root/valid/<class>/…`; or the shards
+ * that such a folder was packed into, which is the same data set. Every picture is checked by its header, so that a run
+ * doesn't meet a bad one in its third hour; one in a shard is read whole, and proved by its digest.
  *
  * @throws {PictureError} for the first file that can't be used, in order, unless `skipBadImages`
  * @throws {UserError} when the folder is missing or no folder, or has fewer than two classes, an empty class, a class for
- * validation alone, or no picture for validation
+ * validation alone, or no picture for validation; or when a shard is missing or cut short
  */
 export async function openDataset(root: string, options: OpenOptions = {}): Promise<Dataset> {
   const { validFraction = 0.2, seed = 0 } = options;
   if (!(validFraction > 0 && validFraction < 1)) throw new UserError(`A validation share of ${validFraction} leaves one side empty. Choose one between 0 and 1, such as 0.2.`, { exitCode: 2 });
-  const layout = await readLayout(root, options);
-  const { train, valid, skipped } = await checkPictures(root, layout, options);
+  const folder = await openFolder(root, options.signal);
+  const layout = await readLayout(folder, options);
+  const { train, valid, skipped } = await checkPictures(folder, layout, options);
   const dataset: Dataset = {
-    root,
+    ...folder,
     classes: layout.classes,
     ...(layout.split === 'folders' ? { train, valid } : splitPictures(train, layout.split, validFraction, seed)),
     split: layout.split,
@@ -90,18 +91,20 @@ export async function openDataset(root: string, options: OpenOptions = {}): Prom
  * @throws {UserError} as `openDataset` does, but a split is not needed
  */
 export async function openForJudging(root: string, options: Omit<OpenOptions, 'split' | 'validFraction' | 'seed'> = {}): Promise<Dataset> {
-  const layout = await readLayout(root, { ...options, split: 'auto' });
+  const folder = await openFolder(root, options.signal);
+  const layout = await readLayout(folder, { ...options, split: 'auto' });
   const judged = layout.split === 'folders' ? layout.valid : layout.train;
-  const { train: valid, skipped } = await checkPictures(root, { ...layout, train: judged, valid: [] }, options);
-  return { root, classes: layout.classes, train: [], valid, split: layout.split, skipped, otherFiles: layout.otherFiles };
+  const { train: valid, skipped } = await checkPictures(folder, { ...layout, train: judged, valid: [] }, options);
+  return { ...folder, classes: layout.classes, train: [], valid, split: layout.split, skipped, otherFiles: layout.otherFiles };
 }
 
 /** What lies where, without opening a file. @throws {UserError} as `openDataset` does */
-export async function readLayout(root: string, { split = 'auto', signal }: OpenOptions): Promise<Layout> {
-  const sides = split === 'auto' || split === 'folders' ? await findSides(root) : null;
+export async function readLayout(folder: PictureFolder, { split = 'auto', signal }: OpenOptions): Promise<Layout> {
+  const { root } = folder, tree = treeOf(folder);
+  const sides = split === 'auto' || split === 'folders' ? await findSides(tree) : null;
   if (split === 'folders' && !sides) throw new UserError(`${root} has no train and valid folders with class folders in them. Make them, or choose the article or the stratified split.`);
-  const train = await readClassFolders(sides ? join(root, sides.train) : root, signal);
-  const valid = sides ? await readClassFolders(join(root, sides.valid), signal) : [];
+  const train = await readClassFolders(tree, sides?.train ?? '', signal);
+  const valid = sides ? await readClassFolders(tree, sides.valid, signal) : [];
   const classes = train.map((folder) => folder.name);
   requireClasses(train, sides ? `${root}/${sides.train}` : root);
   const unknown = valid.find((folder) => !classes.includes(folder.name));
@@ -118,11 +121,11 @@ export async function readLayout(root: string, { split = 'auto', signal }: OpenO
 }
 
 /** The names of the folders for training and validation, where both hold class folders. */
-async function findSides(root: string): Promise<{ train: string; valid: string } | null> {
-  const { folders } = await listFolder(root);
+async function findSides(tree: FolderTree): Promise<{ train: string; valid: string } | null> {
+  const { folders } = await tree.list('');
   const valid = VALID_NAMES.find((name) => folders.includes(name));
   if (!valid || !folders.includes('train')) return null;
-  const inside = await Promise.all(['train', valid].map((name) => listFolder(join(root, name))));
+  const inside = await Promise.all(['train', valid].map((name) => tree.list(name)));
   return inside.every((content) => content.folders.length > 0) ? { train: 'train', valid } : null;
 }
 
@@ -137,11 +140,12 @@ function requireClasses(folders: ClassFolder[], where: string): void {
 }
 
 /** The pictures that can be used, and those that can't. */
-async function checkPictures(root: string, { classes, ...layout }: Layout, { skipBadImages = false, signal, onProgress }: OpenOptions): Promise<Pick<Dataset, 'train' | 'valid' | 'skipped'>> {
+async function checkPictures(folder: PictureFolder, { classes, ...layout }: Layout, { skipBadImages = false, signal, onProgress }: OpenOptions): Promise<Pick<Dataset, 'train' | 'valid' | 'skipped'>> {
   const all = [...layout.train, ...layout.valid];
+  await using pictures = new PictureReader(folder);
   let done = 0;
   const reasons = await mapBounded(all, CONCURRENCY, async ({ path }) => {
-    const reason = await faultOf(root, path, skipBadImages, signal);
+    const reason = await faultOf(pictures, path, skipBadImages, signal);
     onProgress?.(++done, all.length);
     return reason;
   }, signal);
@@ -149,14 +153,14 @@ async function checkPictures(root: string, { classes, ...layout }: Layout, { ski
   const train = layout.train.filter((picture) => !bad.has(picture));
   const left = new Set(train.map((picture) => picture.label));
   const empty = classes.find((_, label) => !left.has(label));
-  if (empty !== undefined) throw new UserError(`No picture of class ${empty} in ${root} can be used: all were skipped. Mend them, or remove the class.`);
+  if (empty !== undefined) throw new UserError(`No picture of class ${empty} in ${folder.root} can be used: all were skipped. Mend them, or remove the class.`);
   return { train, valid: layout.valid.filter((picture) => !bad.has(picture)), skipped: Array.from(bad, ([{ path }, reason]) => ({ path, reason })) };
 }
 
 /** Why a picture can't be used, or null. @throws {PictureError} instead, unless `skip` */
-async function faultOf(root: string, path: string, skip: boolean, signal?: AbortSignal): Promise<string | null> {
+async function faultOf(pictures: PictureReader, path: string, skip: boolean, signal?: AbortSignal): Promise<string | null> {
   try {
-    await validatePicture(join(root, path), { name: path, signal });
+    await validatePicture(await pictures.source(path), { name: path, signal });
     return null;
   } catch (error) {
     if (skip && error instanceof PictureError) return error.problem;

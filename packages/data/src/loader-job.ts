@@ -1,5 +1,6 @@
 import type { Normalization } from './normalize.js';
 import type { PictureFault } from './picture-error.js';
+import type { PicturePlace } from './pictures.js';
 import type { Augmentation } from './transforms.js';
 
 /** What crosses between the loader and its threads. */
@@ -14,8 +15,10 @@ export interface SharedPicture {
 export interface JobPicture {
   /** Index into its side of the data set. */
   index: number;
-  /** Where the file lies. */
+  /** Its path in the data set. */
   path: string;
+  /** Where its bytes lie. */
+  place: PicturePlace;
   /** The picture, where it was decoded before. */
   decoded: SharedPicture | null;
 }

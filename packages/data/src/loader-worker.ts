@@ -5,8 +5,13 @@ import { decodePicture } from './decode.js';
 import type { Job, JobFault, JobPicture, JobReply, JobRequest, JobResult, SharedPicture } from './loader-job.js';
 import { normalize } from './normalize.js';
 import { PictureError } from './picture-error.js';
+import { sourceAt } from './pictures.js';
 import type { RgbImage } from './resize.js';
+import { ShardReader } from './shards/shard-reader.js';
 import { trainingPicture, validationPicture } from './transforms.js';
+
+/** The shards that this thread reads from. */
+const shards = new ShardReader();
 
 async function runJob(job: Job): Promise<JobResult> {
   const result: JobResult = { faults: [], decoded: [] };
@@ -15,9 +20,9 @@ async function runJob(job: Job): Promise<JobResult> {
 }
 
 /** Writes one picture's row of the batch. */
-async function makeRow(job: Job, { index, path, decoded }: JobPicture, row: number, { faults, decoded: kept }: JobResult): Promise<void> {
+async function makeRow(job: Job, { index, path, place, decoded }: JobPicture, row: number, { faults, decoded: kept }: JobResult): Promise<void> {
   try {
-    const image = decoded ? { ...decoded, data: new Uint8Array(decoded.data) } : await decodePicture(path);
+    const image = decoded ? { ...decoded, data: new Uint8Array(decoded.data) } : await decodePicture(await sourceAt(place, path, shards));
     const rgb = transform(image, job, index);
     normalize(rgb, new Float32Array(job.batch), row * rgb.length, job.normalization);
     if (!decoded && job.keepDecoded) kept.push([index, share(image)]);
@@ -41,12 +46,18 @@ function share({ data, width, height }: RgbImage): SharedPicture {
 }
 
 const port = parentPort!;
+/** Jobs under way. */
+const running = new Set<Promise<void>>();
 port.on('message', (request: JobRequest | null) => {
-  if (!request) return port.close();
+  if (!request) {
+    port.close();
+    return void Promise.all(running).then(() => shards[Symbol.asyncDispose]());
+  }
   const { id, job } = request;
   const reply = (message: JobReply) => port.postMessage(message);
-  runJob(job).then(
+  const done = runJob(job).then(
     (result) => reply({ id, result }),
     (error: unknown) => reply({ id, error: error instanceof Error ? error : new Error(String(error)) }),
-  );
+  ).finally(() => running.delete(done));
+  running.add(done);
 });

@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import type { Dataset, Picture, SkippedFile } from './dataset.js';
 import type { Job, JobFault, JobResult, SharedPicture } from './loader-job.js';
 import { IMAGENET_NORMALIZATION, type Normalization } from './normalize.js';
 import { epochOrder, stepCount } from './order.js';
 import { PictureError, inDataset } from './picture-error.js';
+import { type PictureFolder, placeOf } from './pictures.js';
 import type { Augmentation } from './transforms.js';
 import { WorkerPool } from './worker-pool.js';
 
@@ -93,7 +93,7 @@ interface Request {
  * for await (const batch of loader.train({ seed: 1, epoch: 0, batchSize: 64, augmentation: DEFAULT_AUGMENTATION })) train(batch);
  */
 export class PictureLoader implements AsyncDisposable {
-  readonly #root: string;
+  readonly #folder: PictureFolder;
   readonly #pool: WorkerPool;
   readonly #train: Side;
   readonly #valid: Side;
@@ -105,7 +105,7 @@ export class PictureLoader implements AsyncDisposable {
 
   constructor(dataset: Dataset, options: LoaderOptions) {
     const { imageSize, normalization = IMAGENET_NORMALIZATION, workers = Math.min(4, availableParallelism()), prefetch = 2, onBadPicture = 'throw' } = options;
-    this.#root = dataset.root;
+    this.#folder = { root: dataset.root, shards: dataset.shards };
     this.#pool = new WorkerPool(workers);
     this.#train = { pictures: dataset.train, decoded: new Map(), bad: new Set() };
     this.#valid = { pictures: dataset.valid, decoded: new Map(), bad: new Set() };
@@ -212,7 +212,7 @@ export class PictureLoader implements AsyncDisposable {
 
   #job({ pictures, decoded }: Side, indices: Int32Array, training: Job['training'], batch: SharedArrayBuffer, firstRow: number): Job {
     const { imageSize, shorterSide, normalization } = this.#options;
-    return { pictures: Array.from(indices, (index) => ({ index, path: join(this.#root, pictures[index]!.path), decoded: decoded.get(index) ?? null })), batch, firstRow, imageSize, shorterSide, normalization, training, keepDecoded: this.#room > 0 };
+    return { pictures: Array.from(indices, (index) => ({ index, path: pictures[index]!.path, place: placeOf(this.#folder, pictures[index]!.path), decoded: decoded.get(index) ?? null })), batch, firstRow, imageSize, shorterSide, normalization, training, keepDecoded: this.#room > 0 };
   }
 
   /** Keeps what was decoded while there is room, and notes what can't be. */

@@ -8,16 +8,16 @@ const TAIL_BYTES = 16;
 const SMALL_BYTES = 256 * 1024;
 
 /**
- * Checks a picture's file without decoding it: its type by its first bytes, its size in pixels by its header, and that
+ * Checks a picture, by its file's path or its bytes, without decoding it: its type by its first bytes, its size in pixels by its header, and that
  * it ends as a whole one does. Where the ending is odd, or the type has none (AVIF), the picture is decoded after all.
  *
  * @throws {PictureError} as `decodePicture` does; some damage in the middle of a file is seen by that alone
  */
-export async function validatePicture(path: string, options: DecodeOptions & { name: string }): Promise<void> {
-  const { head, tail, fileBytes, whole } = await readEnds(path, options.name);
+export async function validatePicture(source: string | Uint8Array, options: DecodeOptions & { name: string }): Promise<void> {
+  const { head, tail, fileBytes, whole } = typeof source === 'string' ? await readEnds(source, options.name) : endsOf(source);
   requirePictureType(head, options.name);
-  await readPictureSize(whole ?? path, options);
-  if (!endsWhole(pictureType(head)!, head, tail, fileBytes)) await decodePicture(whole ?? path, options);
+  await readPictureSize(whole ?? source, options);
+  if (!endsWhole(pictureType(head)!, head, tail, fileBytes)) await decodePicture(whole ?? source, options);
 }
 
 interface Ends {
@@ -27,6 +27,8 @@ interface Ends {
   /** All of a small file. */
   whole: Uint8Array | null;
 }
+
+const endsOf = (whole: Uint8Array): Ends => ({ head: whole.subarray(0, HEAD_BYTES), tail: whole.subarray(-TAIL_BYTES), fileBytes: whole.length, whole });
 
 /** The first and the last bytes of a file; of a short one they overlap. */
 async function readEnds(path: string, name: string): Promise<Ends> {
@@ -38,8 +40,7 @@ async function readEnds(path: string, name: string): Promise<Ends> {
       return buffer.subarray(0, bytesRead);
     };
     if (fileBytes > SMALL_BYTES) return { head: await read(HEAD_BYTES, 0), tail: await read(TAIL_BYTES, fileBytes - TAIL_BYTES), fileBytes, whole: null };
-    const whole = await read(fileBytes, 0);
-    return { head: whole.subarray(0, HEAD_BYTES), tail: whole.subarray(-TAIL_BYTES), fileBytes: whole.length, whole };
+    return endsOf(await read(fileBytes, 0));
   } catch (error) {
     throw readError(error, name);
   }

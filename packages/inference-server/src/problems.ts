@@ -58,7 +58,7 @@ export class Problem extends Error {
   }
 }
 
-const PICTURE_PROBLEMS: Record<PictureFault, ProblemCode> = { missing: 'bad-request', empty: 'bad-picture', 'unknown-type': 'unsupported-type', 'too-large': 'too-large', damaged: 'bad-picture' };
+const PICTURE_PROBLEMS: Record<PictureFault, ProblemCode> = { missing: 'bad-request', empty: 'bad-picture', 'unknown-type': 'unsupported-type', 'too-large': 'too-large', damaged: 'bad-picture', shard: 'bad-request' };
 
 const UPLOAD_PROBLEMS: Partial<Record<string, readonly [ProblemCode, string]>> = {
   LIMIT_FILE_SIZE: ['too-large', 'A file in the form is over the limit of a request.'],

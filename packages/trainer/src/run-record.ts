@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { UserError } from '@chameleon/core';
+import { PictureReader } from '@chameleon/data';
 import sharp from 'sharp';
 import { parse } from 'yaml';
 import { z } from 'zod';
@@ -84,13 +85,14 @@ async function findMistakes(config: TrainConfig, predictions: readonly Predictio
     return predicted === label || predicted === -1 ? [] : [{ path, label, predicted, probability: probabilities[predicted]! }];
   });
   const surest = wrong.sort((a, b) => b.probability - a.probability).slice(0, MISTAKE_COUNT);
-  return Promise.all(surest.map(async (mistake) => ({ ...mistake, thumbnail: await thumbnail(join(config.data, mistake.path)) })));
+  await using pictures = await PictureReader.open(config.data).catch(() => null);
+  return await Promise.all(surest.map(async (mistake) => ({ ...mistake, thumbnail: pictures ? await thumbnail(pictures, mistake.path) : '' })));
 }
 
 /** As a `data:` URL; empty where the file has gone, or can no longer be decoded: the report can do without it. */
-async function thumbnail(path: string): Promise<string> {
+async function thumbnail(pictures: PictureReader, path: string): Promise<string> {
   try {
-    const bytes = await sharp(path).autoOrient().resize(THUMBNAIL, THUMBNAIL, { fit: 'cover' }).flatten({ background: '#ffffff' }).jpeg({ quality: 80 }).toBuffer();
+    const bytes = await sharp(await pictures.source(path)).autoOrient().resize(THUMBNAIL, THUMBNAIL, { fit: 'cover' }).flatten({ background: '#ffffff' }).jpeg({ quality: 80 }).toBuffer();
     return `data:image/jpeg;base64,${bytes.toString('base64')}`;
   } catch {
     return '';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackendName, UserError } from '@chameleon/core';
-import { type Dataset, manifestSchema, openDataset } from '@chameleon/data';
+import { type Dataset, manifestSchema, openDataset, openListed } from '@chameleon/data';
 import { calibrateModel } from '@chameleon/inference-server';
 import { FILES, findRun, readConfig } from '@chameleon/trainer';
 import type { Command } from 'commander';
@@ -49,7 +49,5 @@ async function picturesOf(run: string): Promise<Dataset> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw new UserError(`${path} is not there, so the training pictures are not known. Pass --data with the folder that the model was trained on.`, { cause: error, exitCode: 2 });
   });
-  const { classes, files, split } = manifestSchema.parse(JSON.parse(text));
-  const side = (wanted: 'train' | 'valid') => files.filter((file) => file.side === wanted).map(({ path: picture, label }) => ({ path: picture, label }));
-  return { root: (await readConfig(run)).data, classes, train: side('train'), valid: side('valid'), split, skipped: [], otherFiles: 0 };
+  return openListed((await readConfig(run)).data, manifestSchema.parse(JSON.parse(text)));
 }

@@ -1,11 +1,14 @@
-import { checkDataset, drawDataset, prepareDataset } from '@chameleon/data';
+import { join } from 'node:path';
+import { UserError } from '@chameleon/core';
+import { DEFAULT_SHARD_BYTES, checkDataset, drawDataset, packShards, prepareDataset } from '@chameleon/data';
 import type { Command } from 'commander';
+import { atLeastOne } from '../distributed-settings.js';
 import { interruption } from '../interruption.js';
 import { Progress, print, printJson, table } from '../output.js';
 import { type Given, integer } from '../settings.js';
 
 export function addDataset(program: Command): void {
-  const dataset = program.command('dataset').description('Draw, unpack or check a folder of class folders.');
+  const dataset = program.command('dataset').description('Draw, unpack, pack or check a folder of class folders.');
   dataset
     .command('synth <folder>')
     .description('Draw the demo data set: people in camouflage and in other clothes.')
@@ -21,22 +24,39 @@ export function addDataset(program: Command): void {
       for (const [label, count] of Object.entries(counts)) print(`${folder}/${label}  ${count} pictures`);
     });
   dataset
-    .command('prepare <kind> <archive> <folder>')
-    .description("Unpack an archive (.zip, .tar, .tar.gz) that holds class folders. Kinds: camouflage, Kaggle's archive as it comes; folders, any other.")
-    .addHelpText('after', '\nExample:\n  chameleon dataset prepare camouflage archive.zip camouflage')
-    .action(async (kind: string, archive: string, folder: string) => {
-      using stop = interruption();
-      const progress = new Progress();
-      const { counts } = await prepareDataset(kind, archive, folder, { signal: stop.signal, onProgress: (done, total) => progress.update('unpacking', done, total) });
-      progress.clear();
-      for (const [label, count] of Object.entries(counts)) print(`${folder}/${label}  ${count} pictures`);
-    });
+    .command('prepare <kind> <source> <folder>')
+    .description("Unpack an archive (.zip, .tar, .tar.gz) that holds class folders, or pack class folders into shards. Kinds: camouflage, Kaggle's archive as it comes; folders, any other; shards, packs a folder.")
+    .option('--shard-size <MB>', `bytes of a shard at most, unless one picture has more (default: ${DEFAULT_SHARD_BYTES / 1e6})`, atLeastOne)
+    .addHelpText('after', `
+Shards are tar files with an index, for object stores and shared file systems. They are given to --data as the folder was.
+
+Examples:
+  chameleon dataset prepare camouflage archive.zip camouflage
+  chameleon dataset prepare shards photos photos-shards --shard-size 512`)
+    .action((kind: string, source: string, folder: string, given: Given) => runPrepare(kind, source, folder, given));
   dataset
     .command('check <folder>')
     .description('Decode every picture: list bad files, duplicates, leaks between train and valid, and imbalance.')
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', '\nExample:\n  chameleon dataset check photos')
     .action((folder: string, given: Given) => runCheck(folder, given));
+}
+
+async function runPrepare(kind: string, source: string, folder: string, given: Given): Promise<void> {
+  const shardSize = given['shardSize'] as number | undefined;
+  if (kind !== 'shards' && shardSize !== undefined) throw new UserError(`--shard-size is for packing: \`dataset prepare shards\`, not ${kind}.`, { exitCode: 2 });
+  using stop = interruption();
+  const progress = new Progress();
+  const options = (what: string) => ({ signal: stop.signal, onProgress: (done: number, total: number) => progress.update(what, done, total) });
+  if (kind === 'shards') {
+    const { shards } = await packShards(source, folder, { ...options('packing'), ...(shardSize === undefined ? {} : { shardBytes: shardSize * 1e6 }) });
+    progress.clear();
+    for (const { file, bytes, entries } of shards) print(`${join(folder, file)}  ${entries.length} pictures, ${(bytes / 1e6).toFixed(1)} MB`);
+  } else {
+    const { counts } = await prepareDataset(kind, source, folder, options('unpacking'));
+    progress.clear();
+    for (const [label, count] of Object.entries(counts)) print(`${folder}/${label}  ${count} pictures`);
+  }
 }
 
 async function runCheck(folder: string, given: Given): Promise<void> {

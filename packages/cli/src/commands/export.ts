@@ -2,7 +2,7 @@ import { mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BackendName, UserError } from '@chameleon/core';
-import { drawDataset, hasPictureName, manifestSchema } from '@chameleon/data';
+import { PictureReader, drawDataset, hasPictureName, manifestSchema } from '@chameleon/data';
 import { EXPORT_FORMATS, type ExportFormat, exportModel } from '@chameleon/inference-server';
 import { FILES, VERSION, readConfig } from '@chameleon/trainer';
 import { type Command, Option } from 'commander';
@@ -39,7 +39,7 @@ Examples:
 }
 
 /** The pictures of a folder that was named, else those that the run was judged by, else drawn ones. */
-async function withPictures<Result>(run: string, folder: string | undefined, work: (pictures: string[]) => Promise<Result>): Promise<Result> {
+async function withPictures<Result>(run: string, folder: string | undefined, work: (pictures: (string | Uint8Array)[]) => Promise<Result>): Promise<Result> {
   if (folder !== undefined) return work(await picturesIn(folder));
   const judgedBy = await validationPictures(run);
   if (judgedBy.length > 0) return work(judgedBy);
@@ -52,7 +52,10 @@ async function withPictures<Result>(run: string, folder: string | undefined, wor
   }
 }
 
-async function picturesIn(folder: string): Promise<string[]> {
+/** The files in a folder, at any depth, or the pictures of the shards there. */
+async function picturesIn(folder: string): Promise<(string | Uint8Array)[]> {
+  await using reader = await PictureReader.open(folder);
+  if (reader.folder.shards) return await Promise.all(spread([...reader.folder.shards.parts.keys()]).map((name) => reader.source(name)));
   const entries = await readdir(folder, { recursive: true }).catch((error: unknown) => {
     throw new UserError(`${folder} can't be read (${(error as NodeJS.ErrnoException).code ?? String(error)}).`, { cause: error, exitCode: 2 });
   });
@@ -62,12 +65,14 @@ async function picturesIn(folder: string): Promise<string[]> {
 }
 
 /** Those of a run that are still where they were. */
-async function validationPictures(run: string): Promise<string[]> {
+async function validationPictures(run: string): Promise<(string | Uint8Array)[]> {
   try {
     const [{ data }, manifest] = await Promise.all([readConfig(run), readFile(join(run, FILES.manifest), 'utf8').then((text) => manifestSchema.parse(JSON.parse(text)))]);
-    const paths = spread(manifest.files.filter(({ side }) => side === 'valid').map(({ path }) => join(data, path)));
-    const there = await Promise.all(paths.map((path) => stat(path).then(() => true, () => false)));
-    return paths.filter((_, i) => there[i]);
+    await using reader = await PictureReader.open(data);
+    const sources = await Promise.all(spread(manifest.files.filter(({ side }) => side === 'valid')).map(({ path }) => reader.source(path).catch(() => null)));
+    const isThere = async (source: string | Uint8Array | null) => typeof source !== 'string' || (await stat(source).catch(() => null)) !== null;
+    const there = await Promise.all(sources.map(isThere));
+    return sources.filter((source, i): source is string | Uint8Array => source !== null && there[i]!);
   } catch {
     // A model folder without a run around it.
     return [];

@@ -1,11 +1,12 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UserError, nearest } from '@chameleon/core';
 import { hasPictureName } from '../picture-type.js';
 import { readTar } from './tar-entries.js';
+import { makeWhole } from './whole-folder.js';
 import { readZip } from './zip-entries.js';
 
 /** A picture in an archive, in the archive's order. `size` is what its header says, in bytes. */
@@ -29,30 +30,22 @@ const KINDS: Record<string, readonly string[] | null> = { camouflage: ['camoufla
 /**
  * Unpacks an archive's pictures into a folder of class folders: `camouflage` takes Kaggle's archive as it comes, its two
  * folders at any depth; `folders` any archive with class folders, with train and valid (val, test) above them or not.
- * Works beside `out` and renames at the end, so that `out` is whole or absent.
+ * `out` is whole in the end, or absent.
  *
  * @throws {UserError} when the archive is none, holds something else, is too large, or has a path that leads out of it
  */
 export async function prepareDataset(kind: string, archive: string, out: string, options: PrepareOptions = {}): Promise<{ counts: Record<string, number> }> {
   const wanted = KINDS[kind];
   if (wanted === undefined) {
-    const near = nearest(kind, Object.keys(KINDS));
-    throw new UserError(`There is no kind of archive called ${kind}. ${near ? `Did you mean ${near}? ` : ''}Choose ${Object.keys(KINDS).join(' or ')}.`, { exitCode: 2 });
+    const near = nearest(kind, [...Object.keys(KINDS), 'shards']);
+    throw new UserError(`There is no kind of archive called ${kind}. ${near ? `Did you mean ${near}? ` : ''}Choose ${Object.keys(KINDS).join(' or ')} to unpack one, or shards to pack a folder.`, { exitCode: 2 });
   }
-  await requireEmpty(out);
-  const partial = `${out}.partial`;
-  await rm(partial, { recursive: true, force: true });
-  try {
+  return makeWhole(out, async (partial) => {
     const counts = await unpack(archive, partial, wanted, options);
     for (const label of wanted ?? []) if (!counts[label]) throw new UserError(`${archive} has no picture in a folder ${label}. It should hold ${wanted!.join(' and ')}.`);
     if (Object.keys(counts).length < 2) throw new UserError(`${archive} holds pictures of ${Object.keys(counts).length} classes; a classifier needs two. Pictures are expected in a folder for each class.`);
-    await rm(out, { recursive: true, force: true });
-    await rename(partial, out);
     return { counts };
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw error;
-  }
+  });
 }
 
 async function unpack(archive: string, target: string, wanted: readonly string[] | null, { signal, onProgress, maxFiles = 2_000_000, maxBytes = 200e9 }: PrepareOptions): Promise<Record<string, number>> {
@@ -92,14 +85,6 @@ export function placeOf(path: string, wanted: readonly string[] | null, archive:
   if (label === undefined) return null;
   const side = parts.slice(0, parts.indexOf(label)).findLast((part) => SIDES.has(part));
   return { folder: side && !wanted ? `${side}/${label}` : label, label };
-}
-
-async function requireEmpty(out: string): Promise<void> {
-  const there = await readdir(out).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw new UserError(`${out} can't be used as a folder (${error.code ?? error.message}).`, { cause: error });
-  });
-  if (there.length > 0) throw new UserError(`${out} is not empty. Choose another folder, or remove it.`);
 }
 
 async function firstBytes(archive: string): Promise<string> {

@@ -24,7 +24,7 @@ export interface ExportOptions {
   /** The folder that is made; it must not be there yet. */
   to: string;
   /** Picture files that both networks are asked about. */
-  pictures: readonly string[];
+  pictures: readonly (string | Uint8Array)[];
   /** Chameleon's, for the files' producer. */
   version: string;
   tolerance?: number;
@@ -44,7 +44,7 @@ export async function exportModel({ from, format, to, pictures, version, toleran
   const { model, card } = await openClassifier(from);
   try {
     const written = WRITERS[format](card, stateDictOf(model), version);
-    const pixels = await Promise.all(pictures.map((path) => preprocess(path, card.imageSize, card.normalization)));
+    const pixels = await Promise.all(pictures.map((picture) => preprocess(picture, card.imageSize, card.normalization)));
     const parity = compareAnswers(await probabilitiesOf(model, card, pixels), await written.run(pixels), card.classes.length, tolerance);
     if (!parity.equal) throw new UserError(`The exported network differs from ours, so nothing was written: on ${parity.pictures} pictures the largest difference of a probability is ${parity.largestDifference.toPrecision(3)} (${tolerance} is taken), and ${(100 * parity.top1Agreement).toFixed(1)} % have the same class. This is a mistake of ours.`);
     const files: Written['files'] = [...written.files, ['parity.json', `${JSON.stringify({ format, ...parity }, null, 2)}\n`]];

@@ -34,7 +34,7 @@ async function openReplica(): Promise<Replica> {
   const module = (await import(setup.engine.module)) as { setThreads?: (count: number) => void };
   if (!(await setBackend(setup.engine.backend))) throw new UserError(`The backend ${setup.engine.backend} does not start. \`chameleon doctor\` says why.`);
   if (setup.threads !== null) module.setThreads?.(setup.threads);
-  return new Replica(setup, gauges);
+  return Replica.open(setup, gauges);
 }
 
 async function runGeneration(replica: Replica, assignment: Assignment): Promise<void> {

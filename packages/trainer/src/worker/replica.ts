@@ -1,5 +1,5 @@
 import { type Classifier, type Optimizer, createClassifier } from '@chameleon/core';
-import { type Dataset, PictureLoader } from '@chameleon/data';
+import { type Dataset, PictureLoader, openListed } from '@chameleon/data';
 import { type Position, START, captureState, newestCheckpoint, restoreState } from '../checkpoint.js';
 import type { NewEvent } from '../events.js';
 import type { Exchange } from '../exchange/exchange.js';
@@ -32,19 +32,20 @@ export interface GenerationParts {
  */
 export class Replica implements AsyncDisposable {
   readonly #optimizer: Optimizer;
-  readonly #dataset: Dataset;
   readonly #loader: PictureLoader;
   #model: Classifier | null = null;
   /** Null before this worker holds a state. */
   #position: Position | null = null;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(private readonly setup: ComputeSetup, private readonly gauges: Gauges) {
-    const { config, manifest, loaderThreads } = setup;
-    const side = (name: 'train' | 'valid') => manifest.files.filter((file) => file.side === name).map(({ path, label }) => ({ path, label }));
-    this.#dataset = { root: config.data, classes: manifest.classes, split: manifest.split, train: side('train'), valid: side('valid'), skipped: [], otherFiles: 0 };
-    this.#loader = new PictureLoader(this.#dataset, { imageSize: config.imageSize, onBadPicture: config.skipBadImages ? 'skip' : 'throw', workers: loaderThreads });
+  private constructor(private readonly setup: ComputeSetup, private readonly gauges: Gauges, private readonly dataset: Dataset) {
+    const { config, loaderThreads } = setup;
+    this.#loader = new PictureLoader(dataset, { imageSize: config.imageSize, onBadPicture: config.skipBadImages ? 'skip' : 'throw', workers: loaderThreads });
     this.#optimizer = createOptimizer(config);
+  }
+
+  static async open(setup: ComputeSetup, gauges: Gauges): Promise<Replica> {
+    return new Replica(setup, gauges, await openListed(setup.config.data, setup.manifest));
   }
 
   /** The newest state that this worker can bring: its own, or a checkpoint that it sees, or the start. */
@@ -61,7 +62,7 @@ export class Replica implements AsyncDisposable {
     const start = await this.#takeState(exchange, holder);
     const slice = (rows: number) => sliceOf(split, rank, rows);
     const result = await fit({
-      config, dataset: this.#dataset, model: this.#model!, optimizer: this.#optimizer, loader: this.#loader, exchange, start, signal, giveUp, wantsCheckpoint, askedChanges,
+      config, dataset: this.dataset, model: this.#model!, optimizer: this.#optimizer, loader: this.#loader, exchange, start, signal, giveUp, wantsCheckpoint, askedChanges,
       slice,
       onPhase: (phase) => this.gauges.enter(phase),
       onPosition: (position) => this.#reached(position, slice),
@@ -92,7 +93,7 @@ export class Replica implements AsyncDisposable {
     if (exchange.worldSize > 1) {
       const own = exchange.rank === holder ? packState(captureState({ model: this.#model!, optimizer: this.#optimizer, position: this.#position! })) : null;
       const bytes = await exchange.broadcast(own, holder);
-      this.#model ??= createClassifier({ architecture: config.architecture, classCount: this.#dataset.classes.length, head: config.recipe.head, seed: config.seed, bodyIsLoaded: true });
+      this.#model ??= createClassifier({ architecture: config.architecture, classCount: this.dataset.classes.length, head: config.recipe.head, seed: config.seed, bodyIsLoaded: true });
       if (own === null) this.#position = restoreState(unpackState(bytes), { model: this.#model, optimizer: this.#optimizer });
     }
     const position = this.#position!;
@@ -105,7 +106,7 @@ export class Replica implements AsyncDisposable {
     if (this.#position) return;
     const { config, runDirectory } = this.setup;
     const found = runDirectory ? await newestCheckpoint(runDirectory) : null;
-    const model = startModel(config, this.#dataset.classes.length, found ? { name: 'the checkpoint', tensors: new Map() } : await openStartWeights(config.weights));
+    const model = startModel(config, this.dataset.classes.length, found ? { name: 'the checkpoint', tensors: new Map() } : await openStartWeights(config.weights));
     this.#position = found ? restoreState(found.bytes, { model, optimizer: this.#optimizer }) : START;
     this.#model = model;
   }
@@ -119,7 +120,7 @@ export class Replica implements AsyncDisposable {
     const before = this.#writing;
     const writing = (async () => {
       await before;
-      await leaveMilestone(runDirectory, milestone, this.#dataset, config);
+      await leaveMilestone(runDirectory, milestone, this.dataset, config);
       emit({ type: 'checkpoint', step: position.step, epoch: position.epoch, best: atEpochEnd?.best ?? false });
     })();
     writing.catch(() => undefined);
@@ -134,7 +135,7 @@ export class Replica implements AsyncDisposable {
     if (over || rank === 0) await this.#writing;
     for (const skipped of this.#loader.skipped) emit({ type: 'skip', ...skipped });
     if (!over) return { reason: 'paused', finish: null };
-    if (rank === 0 && reason !== 'interrupted' && position.best && runDirectory) await writeBestModel({ path: runDirectory, id: runId }, config, this.#dataset.classes, position.best);
+    if (rank === 0 && reason !== 'interrupted' && position.best && runDirectory) await writeBestModel({ path: runDirectory, id: runId }, config, this.dataset.classes, position.best);
     // The coordinator knows how long it took in all.
     const finish = { type: 'finish' as const, step: position.step, validAccuracy, seconds: 0, reason };
     return { reason: reason === 'interrupted' ? 'paused' : 'done', finish: rank === 0 ? finish : null };
