@@ -38,7 +38,7 @@ export interface CoordinatorParts {
   log: RunLog;
   classes: string[];
   stepCount: number;
-  welcome: { configJson: string; configSha256: string; manifestSha256: string; exchange: string; weightsSha256: string; weightsBytes: number };
+  welcome: { configJson: string; configSha256: string; manifestSha256: string; exchange: string; weightsSha256: string; weightsBytes: number; shardsSha256: string; shardsBytes: number };
   membership: MembershipOptions;
   timing: Timing;
   onHeartbeat?: (worker: string, heartbeat: Heartbeat) => void;

@@ -1,22 +1,24 @@
 import { once } from 'node:events';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Manifest } from '@chameleon/data';
+import { INDEX_NAME, type Manifest, type ShardIndex } from '@chameleon/data';
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import type { FileWanted, GetFilesRequest, GetFilesResponse } from '../generated/chameleon/trainer/v1/trainer.js';
 import { Refusal } from './protocol.js';
 
 /**
- * Hands the run's pictures and start weights to workers that lack them. What is asked for is a number in the manifest, never a
- * path. At most `STREAMS` calls are answered at a time and each waits until its reader has read, so a thousand workers that
+ * Hands the run's pictures and start weights to workers that lack them; pictures in shards go shard by shard. What is asked for
+ * is a number in the manifest or in the shards' index, never a path. At most `STREAMS` calls are answered at a time and each waits until its reader has read, so a thousand workers that
  * come at once cost the coordinator a bounded amount of memory, and its heartbeats little time.
  */
 
 export interface FileSource {
   runId: string;
-  /** Where the manifest's files lie. */
+  /** Where the manifest's files lie, or the shards. */
   root: string;
   manifest: Manifest;
+  /** Null where each picture is a file. `bytes` is the index's own length. */
+  shards: { index: ShardIndex; bytes: number } | null;
   weights: { path: string; bytes: number } | null;
 }
 
@@ -64,12 +66,33 @@ async function answer(source: FileSource, call: ServerWritableStream<GetFilesReq
   }
 }
 
-function find({ root, manifest, weights }: FileSource, { what, offset }: FileWanted): Served {
-  const picture = what?.$case === 'picture' ? manifest.files[what.value] : undefined;
-  const served = picture ? { path: join(root, picture.path), name: picture.path, bytes: picture.bytes } : what?.$case === 'startWeights' && weights ? { ...weights, name: 'the start weights' } : null;
+function find(source: FileSource, { what, offset }: FileWanted): Served {
+  const served = servedAs(source, what);
   if (!served) throw new Refusal(status.NOT_FOUND, 'The run has no such file.');
   if (offset > served.bytes) throw new Refusal(status.OUT_OF_RANGE, `${served.name} has ${served.bytes} bytes; from ${offset} on there is nothing.`);
   return served;
+}
+
+function servedAs({ root, manifest, shards, weights }: FileSource, what: FileWanted['what']): Served | null {
+  const inRoot = (name: string, bytes: number): Served => ({ path: join(root, name), name, bytes });
+  switch (what?.$case) {
+    case 'picture': {
+      const picture = shards ? undefined : manifest.files[what.value];
+      return picture ? inRoot(picture.path, picture.bytes) : null;
+    }
+    case 'shardIndex':
+      return shards && inRoot(INDEX_NAME, shards.bytes);
+    case 'shard': {
+      const shard = shards?.index.shards[what.value];
+      return shard ? inRoot(shard.file, shard.bytes) : null;
+    }
+    case 'startWeights':
+      return weights && { ...weights, name: 'the start weights' };
+    case undefined:
+      return null;
+    default:
+      return what satisfies never;
+  }
 }
 
 /** A file's bytes from `offset` on; at least one part, which may be empty. @throws Refusal when it is not the file that the run began with */

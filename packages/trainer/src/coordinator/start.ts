@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { UserError } from '@chameleon/core';
-import { makeManifest, manifestSchema, stepCount } from '@chameleon/data';
+import { INDEX_NAME, type ShardIndex, makeManifest, manifestSchema, parseShardIndex, readIndex, stepCount } from '@chameleon/data';
 import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { TrainConfig } from '../config.js';
@@ -73,8 +73,9 @@ export async function startCoordinator(place: RunPlace, options: CoordinatorOpti
   const { run } = opened;
   try {
     const weights = await findWeights(opened.config.weights);
-    const coordinator = await makeCoordinator(opened, weights, options, surroundings);
-    const files: FileSource = { runId: run.id, root: opened.config.data, manifest: manifestSchema.parse(JSON.parse(Buffer.from(opened.manifest).toString())), weights };
+    const shards = await findShards(opened.config.data);
+    const coordinator = await makeCoordinator(opened, { weights, shards }, options, surroundings);
+    const files: FileSource = { runId: run.id, root: opened.config.data, manifest: manifestSchema.parse(JSON.parse(Buffer.from(opened.manifest).toString())), shards, weights };
     const server = await makeServer(coordinator, facts, opened.manifest, files, options.security);
     const bound = await listen(server, host, port, options.security);
     const onStop = () => coordinator.stop('interrupted');
@@ -138,7 +139,18 @@ async function findWeights(named: string): Promise<{ path: string; bytes: number
   return path === null ? null : { path, bytes: (await stat(path)).size, sha256: await sha256OfFile(path) };
 }
 
-async function makeCoordinator({ run, config, classes, trainCount, manifest, log, recovered }: OpenedRun, weights: Awaited<ReturnType<typeof findWeights>>, { minWorkers, maxWorkers, detectionMs, joinWindowMs, maxFailures, balance, exchange }: CoordinatorOptions, { onHeartbeat }: CoordinatorSurroundings): Promise<Coordinator> {
+/** The index of the shards that the pictures lie in; null where each is a file. */
+async function findShards(data: string): Promise<{ index: ShardIndex; bytes: number; sha256: string } | null> {
+  const text = await readIndex(data);
+  return text && { index: parseShardIndex(text.toString(), join(data, INDEX_NAME)), bytes: text.length, sha256: sha256(text) };
+}
+
+interface HandedOut {
+  weights: Awaited<ReturnType<typeof findWeights>>;
+  shards: Awaited<ReturnType<typeof findShards>>;
+}
+
+async function makeCoordinator({ run, config, classes, trainCount, manifest, log, recovered }: OpenedRun, { weights, shards }: HandedOut, { minWorkers, maxWorkers, detectionMs, joinWindowMs, maxFailures, balance, exchange }: CoordinatorOptions, { onHeartbeat }: CoordinatorSurroundings): Promise<Coordinator> {
   const timing = timingOf(detectionMs);
   const configJson = JSON.stringify(await forOtherFolders(config));
   return new Coordinator({
@@ -146,7 +158,7 @@ async function makeCoordinator({ run, config, classes, trainCount, manifest, log
     ...(onHeartbeat ? { onHeartbeat } : {}),
     classes,
     stepCount: stepsOf(config, trainCount),
-    welcome: { configJson, configSha256: sha256(Buffer.from(configJson)), manifestSha256: sha256(manifest), exchange, weightsSha256: weights?.sha256 ?? '', weightsBytes: weights?.bytes ?? 0 },
+    welcome: { configJson, configSha256: sha256(Buffer.from(configJson)), manifestSha256: sha256(manifest), exchange, weightsSha256: weights?.sha256 ?? '', weightsBytes: weights?.bytes ?? 0, shardsSha256: shards?.sha256 ?? '', shardsBytes: shards?.bytes ?? 0 },
     membership: { batchSize: config.batchSize, minWorldSize: minWorkers, maxWorldSize: maxWorkers, joinWindowMs: joinWindowMs ?? timing.joinWindowMs, detectionMs, pauseMs: timing.pauseMs, abandonMs: timing.abandonMs, maxFailures, failureWindowMs: FAILURE_WINDOW_MS, balance },
   });
 }

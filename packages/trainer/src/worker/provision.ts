@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename, isAbsolute, join } from 'node:path';
 import { UserError } from '@chameleon/core';
-import { type Manifest, verifyManifest } from '@chameleon/data';
+import { INDEX_NAME, type Manifest, parseShardIndex, verifyManifest } from '@chameleon/data';
 import type { Metadata } from '@grpc/grpc-js';
 import { type TrainConfig, parseConfig } from '../config.js';
 import { sha256OfFile } from '../files.js';
@@ -9,12 +9,12 @@ import type { Welcome, WorkerServiceClient } from '../generated/chameleon/traine
 import { fileOfWeights } from '../weights/resolve.js';
 import { type CachedSet, type DataCache, gigabytes, openCachedSet, touchSet } from './data-cache.js';
 import { fetchManifest, requireData } from './data-proof.js';
-import { type NeededFile, fetchFiles } from './fetch-files.js';
+import { type FetchOptions, type NeededFile, fetchFiles } from './fetch-files.js';
 
 /**
  * What a worker computes from: the run's configuration, with pictures and start weights that are proved to be the run's. Where
- * they lie here that is a matter of digests; where they don't they are fetched from the coordinator's machine, all before the
- * worker joins. Every worker needs every picture sooner or later, for an epoch's order is a permutation of the whole and slices
+ * they lie here that is a matter of digests; where they don't they are fetched from the coordinator's machine, file by file or
+ * shard by shard, all before the worker joins. Every worker needs every picture sooner or later, for an epoch's order is a permutation of the whole and slices
  * move with the generations; fetched as they are needed, a slow link would hold up the step of all the others, whereas who
  * fetches first holds up nobody.
  */
@@ -65,14 +65,41 @@ export async function provision(options: ProvisionOptions): Promise<Provision> {
 /** The configuration's own folder where it is here, else a fetched one. */
 async function folderOrFetched(folder: string, manifest: Manifest, options: ProvisionOptions, sets: CachedSet[]): Promise<string> {
   if (await stat(folder).catch(() => null)) return folder;
-  const set = await fetchSet(options.welcome.manifestSha256, options, async (files) => {
-    const { missing, changed } = await verifyManifest(files, manifest, options.signal);
-    const wanted = new Set([...missing, ...changed]);
-    return manifest.files.flatMap(({ path, bytes, sha256 }, picture): NeededFile[] => (wanted.has(path) ? [{ what: { $case: 'picture', value: picture }, name: path, path: placeIn(files, path), bytes, sha256 }] : []));
-  }, manifest.files.reduce((sum, { bytes }) => sum + bytes, 0), 'pictures');
+  const set = options.welcome.shardsSha256 === '' ? await fetchPictures(manifest, options) : await fetchShards(options);
   sets.push(set);
+  if (options.welcome.shardsSha256 !== '') await requireData(set.files, manifest, options.signal);
   return set.files;
 }
+
+function fetchPictures(manifest: Manifest, options: ProvisionOptions): Promise<CachedSet> {
+  return fetchSet(options.welcome.manifestSha256, options, 'pictures', async (files) => {
+    const { missing, changed } = await verifyManifest(files, manifest, options.signal);
+    const wanted = new Set([...missing, ...changed]);
+    const needed = manifest.files.flatMap(({ path, bytes, sha256 }, picture): NeededFile[] => (wanted.has(path) ? [{ what: { $case: 'picture', value: picture }, name: path, path: placeIn(files, path), bytes, sha256 }] : []));
+    return { needed, wholeBytes: manifest.files.reduce((sum, { bytes }) => sum + bytes, 0) };
+  });
+}
+
+/** The index first, which says what the shards are. */
+function fetchShards(options: ProvisionOptions): Promise<CachedSet> {
+  const { shardsSha256: sha256, shardsBytes: bytes } = options.welcome;
+  return fetchSet(sha256, options, 'shards', async (files) => {
+    const index: NeededFile = { what: { $case: 'shardIndex', value: true }, name: INDEX_NAME, path: join(files, INDEX_NAME), bytes, sha256 };
+    if (!(await isHere(index))) await fetchFiles([index], fetching(options, () => undefined));
+    const { shards } = parseShardIndex(await readFile(index.path, 'utf8'), index.path);
+    const needed: NeededFile[] = [];
+    for (const [number, { file, ...shard }] of shards.entries()) {
+      options.signal.throwIfAborted();
+      const wanted: NeededFile = { what: { $case: 'shard', value: number }, name: file, path: join(files, file), bytes: shard.bytes, sha256: shard.sha256 };
+      if (!(await isHere(wanted))) needed.push(wanted);
+    }
+    return { needed, wholeBytes: shards.reduce((sum, shard) => sum + shard.bytes, bytes) };
+  });
+}
+
+const isHere = async ({ path, bytes, sha256 }: NeededFile): Promise<boolean> => (await stat(path).catch(() => null))?.size === bytes && (await sha256OfFile(path)) === sha256;
+
+const fetching = ({ client, metadata, welcome, patienceMs, signal }: ProvisionOptions, onProgress: FetchOptions['onProgress']): FetchOptions => ({ client, metadata, runId: welcome.runId, patienceMs, signal, onProgress });
 
 /** The weights by a name or path that opens the coordinator's file here. */
 async function startWeights(named: string, options: ProvisionOptions, sets: CachedSet[]): Promise<string> {
@@ -84,27 +111,26 @@ async function startWeights(named: string, options: ProvisionOptions, sets: Cach
     throw new UserError(`The weights ${named} on this machine are others than the ones that the run starts from. Copy the coordinator's file here${isAbsolute(named) ? `, or remove ${named} to have it fetched` : `: chameleon weights pull ${named}`}.`);
   }
   const name = basename(named).replaceAll(/[^\w.-]/g, '_');
-  const set = await fetchSet(sha256, options, async (files) => {
-    const path = join(files, name);
-    const there = await stat(path).catch(() => null);
-    return there?.size === bytes && (await sha256OfFile(path)) === sha256 ? [] : [{ what: { $case: 'startWeights', value: true }, name: 'the start weights', path, bytes, sha256 }];
-  }, bytes, 'start weights');
+  const set = await fetchSet(sha256, options, 'start weights', async (files) => {
+    const file: NeededFile = { what: { $case: 'startWeights', value: true }, name: 'the start weights', path: join(files, name), bytes, sha256 };
+    return { needed: (await isHere(file)) ? [] : [file], wholeBytes: bytes };
+  });
   sets.push(set);
   return join(set.files, name);
 }
 
-/** A set of the cache with all its files. */
-async function fetchSet(name: string, options: ProvisionOptions, findNeeded: (files: string) => Promise<NeededFile[]>, wholeBytes: number, what: string): Promise<CachedSet> {
+/** A set of the cache with all its files. `findNeeded` says which are not in its folder, and what all have together. */
+async function fetchSet(name: string, options: ProvisionOptions, what: string, findNeeded: (files: string) => Promise<{ needed: NeededFile[]; wholeBytes: number }>): Promise<CachedSet> {
   const { cache, signal, log, onPhase } = options;
   const set = await openCachedSet(cache, name, { signal, onWait: () => log(`another worker of this machine fetches the ${what}; waiting for it`) });
   try {
-    const needed = await findNeeded(set.files);
+    const { needed, wholeBytes } = await findNeeded(set.files);
     if (needed.length > 0) {
       const missing = needed.reduce((sum, { bytes }) => sum + bytes, 0);
       await set.reserve(wholeBytes, missing);
       log(`fetching ${what}: ${needed.length} ${needed.length === 1 ? 'file' : 'files'}, ${gigabytes(missing)}, into ${set.files}`);
       const tell = teller(what, missing, log, onPhase);
-      await fetchFiles(needed, { client: options.client, metadata: options.metadata, runId: options.welcome.runId, patienceMs: options.patienceMs, signal, onProgress: tell });
+      await fetchFiles(needed, fetching(options, tell));
       log(`fetched the ${what}`);
     }
     await touchSet(cache, name);

@@ -89,6 +89,9 @@ export interface Welcome {
   /** Of the file that the run starts from; empty where it starts from random numbers or a checkpoint. */
   weightsSha256: string;
   weightsBytes: number;
+  /** Of the index of the shards that the pictures lie in; empty where each is a file. */
+  shardsSha256: string;
+  shardsBytes: number;
 }
 
 /** The worker has the data and waits for a generation. */
@@ -312,6 +315,12 @@ export interface FileWanted {
     | //
     /** The file of the weights that the run starts from. */
     { $case: "startWeights"; value: boolean }
+    | //
+    /** The index of the shards that the pictures lie in. */
+    { $case: "shardIndex"; value: boolean }
+    | //
+    /** Index into the index's shards. */
+    { $case: "shard"; value: number }
     | undefined;
   /** What is held already, in bytes from the file's beginning. */
   offset: number;
@@ -1035,6 +1044,8 @@ function createBaseWelcome(): Welcome {
     exchange: "",
     weightsSha256: "",
     weightsBytes: 0,
+    shardsSha256: "",
+    shardsBytes: 0,
   };
 }
 
@@ -1066,6 +1077,12 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.weightsBytes !== 0) {
       writer.uint32(72).uint64(message.weightsBytes);
+    }
+    if (message.shardsSha256 !== "") {
+      writer.uint32(82).string(message.shardsSha256);
+    }
+    if (message.shardsBytes !== 0) {
+      writer.uint32(88).uint64(message.shardsBytes);
     }
     return writer;
   },
@@ -1155,6 +1172,22 @@ export const Welcome: MessageFns<Welcome> = {
             message.weightsBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.shardsSha256 = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.shardsBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1210,6 +1243,16 @@ export const Welcome: MessageFns<Welcome> = {
         : isSet(object.weights_bytes)
         ? globalThis.Number(object.weights_bytes)
         : 0,
+      shardsSha256: isSet(object.shardsSha256)
+        ? globalThis.String(object.shardsSha256)
+        : isSet(object.shards_sha256)
+        ? globalThis.String(object.shards_sha256)
+        : "",
+      shardsBytes: isSet(object.shardsBytes)
+        ? globalThis.Number(object.shardsBytes)
+        : isSet(object.shards_bytes)
+        ? globalThis.Number(object.shards_bytes)
+        : 0,
     };
   },
 
@@ -1241,6 +1284,12 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.weightsBytes !== 0) {
       obj.weightsBytes = Math.round(message.weightsBytes);
+    }
+    if (message.shardsSha256 !== "") {
+      obj.shardsSha256 = message.shardsSha256;
+    }
+    if (message.shardsBytes !== 0) {
+      obj.shardsBytes = Math.round(message.shardsBytes);
     }
     return obj;
   },
@@ -3137,6 +3186,12 @@ export const FileWanted: MessageFns<FileWanted> = {
       case "startWeights":
         writer.uint32(16).bool(message.what.value);
         break;
+      case "shardIndex":
+        writer.uint32(32).bool(message.what.value);
+        break;
+      case "shard":
+        writer.uint32(40).uint32(message.what.value);
+        break;
     }
     if (message.offset !== 0) {
       writer.uint32(24).uint64(message.offset);
@@ -3173,6 +3228,22 @@ export const FileWanted: MessageFns<FileWanted> = {
             message.what = { $case: "startWeights", value: reader.bool() };
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.what = { $case: "shardIndex", value: reader.bool() };
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.what = { $case: "shard", value: reader.uint32() };
+            continue;
+          }
           case 3: {
             if (tag !== 24) {
               break;
@@ -3201,6 +3272,12 @@ export const FileWanted: MessageFns<FileWanted> = {
         ? { $case: "startWeights", value: globalThis.Boolean(object.startWeights) }
         : isSet(object.start_weights)
         ? { $case: "startWeights", value: globalThis.Boolean(object.start_weights) }
+        : isSet(object.shardIndex)
+        ? { $case: "shardIndex", value: globalThis.Boolean(object.shardIndex) }
+        : isSet(object.shard_index)
+        ? { $case: "shardIndex", value: globalThis.Boolean(object.shard_index) }
+        : isSet(object.shard)
+        ? { $case: "shard", value: globalThis.Number(object.shard) }
         : undefined,
       offset: isSet(object.offset) ? globalThis.Number(object.offset) : 0,
     };
@@ -3212,6 +3289,10 @@ export const FileWanted: MessageFns<FileWanted> = {
       obj.picture = Math.round(message.what.value);
     } else if (message.what?.$case === "startWeights") {
       obj.startWeights = message.what.value;
+    } else if (message.what?.$case === "shardIndex") {
+      obj.shardIndex = message.what.value;
+    } else if (message.what?.$case === "shard") {
+      obj.shard = Math.round(message.what.value);
     }
     if (message.offset !== 0) {
       obj.offset = Math.round(message.offset);
