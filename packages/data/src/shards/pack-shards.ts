@@ -12,10 +12,14 @@ import { INDEX_NAME, type ShardEntry, type ShardIndex, shardName } from './shard
 export interface PackOptions extends Pick<OpenOptions, 'signal' | 'onProgress'> {
   /** A shard has no more bytes, unless one picture alone has. */
   shardBytes?: number;
+  maxPictures?: number;
 }
 
 /** Large enough for an object store to send at full speed, small enough to be fetched and checked in seconds. */
 export const DEFAULT_SHARD_BYTES = 256e6;
+
+/** Half as many again as ImageNet has: a much longer index is more than a string of Node's can hold. */
+const DEFAULT_MAX_PICTURES = 2_000_000;
 
 const BLOCK = 512;
 /** Two empty blocks end a tar. */
@@ -28,14 +32,15 @@ const END = new Uint8Array(2 * BLOCK);
  *
  * The layout is WebDataset's, but for one thing: a sample there is what shares a path up to the first dot.
  *
- * @throws {UserError} as `openDataset` does for the folders, when a picture can't be read, or `out` is not empty or in `source`
+ * @throws {UserError} as `openDataset` does for the folders, when there are too many pictures or one can't be read, or `out` is not empty or in `source`
  */
-export async function packShards(source: string, out: string, { shardBytes = DEFAULT_SHARD_BYTES, signal, onProgress }: PackOptions = {}): Promise<ShardIndex> {
+export async function packShards(source: string, out: string, { shardBytes = DEFAULT_SHARD_BYTES, maxPictures = DEFAULT_MAX_PICTURES, signal, onProgress }: PackOptions = {}): Promise<ShardIndex> {
   const way = relative(source, out);
   if (!way.startsWith('..') && !isAbsolute(way)) throw new UserError(`${out} lies in ${source}, where it would be taken for a class. Choose a folder outside it.`, { exitCode: 2 });
   const folder = await openFolder(source, signal);
   const { classes, train, valid } = await readLayout(folder, { signal });
   const paths = [...train, ...valid].map(({ path }) => path);
+  if (paths.length > maxPictures) throw new UserError(`${source} has ${paths.length} pictures; an index holds ${maxPictures} at most. Pack a part of the classes, or train with the folder.`);
   await using pictures = new PictureReader(folder);
   return await makeWhole(out, async (partial) => {
     const shards: ShardIndex['shards'] = [];

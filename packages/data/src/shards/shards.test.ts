@@ -236,6 +236,7 @@ describe('packing', () => {
     await symlink('/nowhere', join(photos, 'b', '9.png'));
     await expect(packShards(photos, packed)).rejects.toThrow(/photos\/b\/9\.png can't be read \(ENOENT\)\. Mend or remove it, and pack again: nothing was written\./);
     await rm(join(photos, 'b', '9.png'));
+    await expect(packShards(photos, packed, { maxPictures: 5 })).rejects.toThrow(/has 6 pictures; an index holds 5 at most/);
     const stop = new AbortController();
     await expect(packShards(photos, packed, { signal: stop.signal, onProgress: (done) => done === 2 && stop.abort(new Error('enough')) })).rejects.toThrow('enough');
     expect(await readdir(folder.path)).toEqual(['photos']);
