@@ -2,10 +2,10 @@ import { join } from 'node:path';
 
 /**
  * @typedef {{
- *   compiler: string, standard: 17 | 20, libtorch: import('./engine.mjs').Libtorch, gloo: boolean, cuda: boolean,
+ *   compiler: string, standard: 17 | 20, libtorch: import('./engine.mjs').Libtorch, gloo: boolean, cuda: boolean, nccl?: string[],
  *   oldStrings: boolean, openmp?: boolean, modules: string
  * }} Toolchain
- *   `openmp`: the compiler's threads are those of the OpenMP runtime that libtorch brings along; `gloo`: its headers are there; `cuda`: libtorch has CUDA's half, and all that that needs; `oldStrings`: libtorch is compiled with the strings of before
+ *   `openmp`: the compiler's threads are those of the OpenMP runtime that libtorch brings along; `gloo`: its headers are there; `cuda`: libtorch has CUDA's half, and all that that needs; `nccl`: the folders of CUDA's and NCCL's headers, where both are there; `oldStrings`: libtorch is compiled with the strings of before
  *   GCC 5 (`_GLIBCXX_USE_CXX11_ABI=0`), as pip's were until 2.6; `modules`: the folder node_modules
  */
 
@@ -17,9 +17,9 @@ const DEFAULT_INCLUDE = '/usr/include';
  * @param {Toolchain} toolchain
  * @returns {string[]}
  */
-export function compileFlags({ standard, libtorch, gloo, oldStrings, openmp = false, modules }) {
+export function compileFlags({ standard, libtorch, gloo, nccl = [], oldStrings, openmp = false, modules }) {
   const { include } = libtorch;
-  const headers = [join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include'), join(include, 'torch', 'csrc', 'api', 'include'), include];
+  const headers = [join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include'), join(include, 'torch', 'csrc', 'api', 'include'), include, ...nccl];
   return [
     '-O3',
     // A square root that might set errno can't be vectorised.
@@ -33,6 +33,7 @@ export function compileFlags({ standard, libtorch, gloo, oldStrings, openmp = fa
     '-DNAPI_VERSION=8',
     '-DNODE_ADDON_API_CPP_EXCEPTIONS',
     ...(gloo ? ['-DUSE_C10D_GLOO'] : []),
+    ...(nccl.length > 0 ? ['-DUSE_C10D_NCCL'] : []),
     ...(libtorch.kind === 'debian' ? [] : [`-D_GLIBCXX_USE_CXX11_ABI=${oldStrings ? 0 : 1}`]),
     ...headers.filter((folder) => folder !== DEFAULT_INCLUDE).flatMap((folder) => ['-isystem', folder]),
   ];

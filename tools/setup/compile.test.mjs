@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { compileCommand, linkCommand } from './compile.mjs';
 import { findCompiler } from './machine.mjs';
 import { temporaryFolder, writeTree } from './testing.mjs';
-import { readToolchain } from './toolchain.mjs';
+import { ncclHeaders, readToolchain } from './toolchain.mjs';
 
 const compiler = findCompiler(process.env);
 
@@ -20,9 +20,19 @@ describe('the commands', () => {
   });
 
   it("name pip's folders, the strings and CUDA's half", () => {
-    const pip = toolchain({ kind: 'pip' }, { cuda: true, oldStrings: true, gloo: true, standard: 20 });
-    expect(compileCommand(pip, 'a.cc', 'a.o')).toEqual(expect.arrayContaining(['-std=c++20', '-D_GLIBCXX_USE_CXX11_ABI=0', '-DUSE_C10D_GLOO', '/opt/torch/include']));
+    const pip = toolchain({ kind: 'pip' }, { cuda: true, nccl: ['/opt/nvidia/nccl/include'], oldStrings: true, gloo: true, standard: 20 });
+    expect(compileCommand(pip, 'a.cc', 'a.o')).toEqual(expect.arrayContaining(['-std=c++20', '-D_GLIBCXX_USE_CXX11_ABI=0', '-DUSE_C10D_GLOO', '-DUSE_C10D_NCCL', '/opt/torch/include', '/opt/nvidia/nccl/include']));
     expect(linkCommand(pip, ['a.o'], 'x.node')).toEqual(expect.arrayContaining(['-Wl,-rpath,/opt/torch/lib', '-ltorch_cuda']));
+  });
+});
+
+describe("NCCL's headers", () => {
+  it('are those of all folders together, or none', () => {
+    const home = temporaryFolder(), torch = { lib: join(home, 'torch', 'lib') }, none = join(home, 'no-toolkit');
+    writeTree(home, { 'torch/lib/a': '', 'nvidia/nccl/include/nccl.h': '', 'nvidia/cu13/include/cuda_runtime_api.h': '', 'nvidia/cu13/include/crt/host_config.h': '' });
+    expect(ncclHeaders(torch, none)).toEqual([]);
+    writeTree(home, { 'toolkit/nv/target': '' });
+    expect(ncclHeaders(torch, join(home, 'toolkit')).map((folder) => folder.slice(home.length + 1)).sort()).toEqual(['nvidia/cu13/include', 'nvidia/nccl/include', 'toolkit']);
   });
 });
 

@@ -3,7 +3,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileCommand, linkCommand } from './compile.mjs';
 import { planAddon } from './addon.mjs';
-import { readText, stampOf } from './files.mjs';
+import { namesIn, readText, stampOf } from './files.mjs';
 import { atLeast, standardFor } from './version.mjs';
 
 /**
@@ -21,6 +21,7 @@ export function readToolchain(libtorch, compiler, modules) {
     libtorch,
     gloo: existsSync(join(include, 'gloo', 'context.h')),
     cuda: hasCuda(libtorch),
+    nccl: hasCuda(libtorch) ? ncclHeaders(libtorch) : [],
     oldStrings: hasOldStrings(libtorch),
     openmp: isGnu(compiler),
     modules,
@@ -43,6 +44,16 @@ export function hasCuda({ lib }) {
   const stamp = stampOf(library);
   if (!looked.has(stamp)) looked.set(stamp, !/not found/.test(linkedLibraries(library)));
   return looked.get(stamp);
+}
+
+/**
+ * The folders of CUDA's and NCCL's headers: pip's packages have them beside torch (NCCL's come with it, nvidia-cuda-crt and nvidia-cuda-cccl don't),
+ * a toolkit where it is installed. Empty where one is missing.
+ */
+export function ncclHeaders({ lib }, toolkit = '/usr/local/cuda/include') {
+  const packages = join(lib, '..', '..', 'nvidia');
+  const folders = [...namesIn(packages).map((name) => join(packages, name, 'include')), toolkit].filter((folder) => existsSync(folder));
+  return ['nccl.h', 'cuda_runtime_api.h', 'crt/host_config.h', 'nv/target'].every((header) => folders.some((folder) => existsSync(join(folder, header)))) ? folders : [];
 }
 
 const looked = new Map();

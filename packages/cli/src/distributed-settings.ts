@@ -40,7 +40,6 @@ export async function readSecurity(given: Given): Promise<Security> {
 }
 
 const exchangeKind = (text: string): string => {
-  if (text === 'nccl') throw new InvalidArgumentError('There is no exchange over NCCL yet. On CUDA machines choose gloo: gradients are summed in the processor\'s memory.');
   const choices = ['auto', ...EXCHANGES];
   if (!choices.includes(text)) throw new InvalidArgumentError(`Choose one of ${choices.join(', ')}.`);
   return text;
@@ -62,7 +61,7 @@ export function withGroup(command: Command): Command {
     .option('--detection-time <s>', 'after so many seconds without a word a worker is lost', seconds, DEFAULT_DETECTION_MS / 1000)
     .option('--max-failures <n>', 'losses of a node within ten minutes after which it is left out', atLeastOne, 5)
     .option('--balance', "give faster workers a larger part of each step's pictures")
-    .option('--exchange <kind>', 'how gradients are added up: gloo needs libtorch on all machines, grpc nothing; auto: gloo where this machine computes with libtorch', exchangeKind, 'auto');
+    .option('--exchange <kind>', 'how gradients are added up: gloo needs libtorch on all machines, nccl a CUDA device for each worker (not run yet), grpc nothing; auto: gloo where this machine computes with libtorch', exchangeKind, 'auto');
 }
 
 /** @param engine what computes here, and so most likely on all machines: it knows how gradients are added up where nobody says it */

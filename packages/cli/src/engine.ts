@@ -44,9 +44,9 @@ export async function describeLibtorch(): Promise<{ version: string; path: strin
 export async function startEngine(wanted: BackendName | 'auto', threads = availableParallelism()): Promise<Engine> {
   const { name } = await chooseBackend(wanted, backendCandidates());
   if (name !== 'libtorch') return { backend: name, description: name, exchange: 'grpc' };
-  const { canSumOverProcesses, libtorchVersion, setThreads } = await import('@chameleon/tfjs-libtorch');
+  const { collectives, libtorchVersion, setThreads } = await import('@chameleon/tfjs-libtorch');
   setThreads(threads);
-  return { backend: name, description: `libtorch ${libtorchVersion()}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, exchange: canSumOverProcesses() ? 'gloo' : 'grpc' };
+  return { backend: name, description: `libtorch ${libtorchVersion()}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, exchange: collectives().includes('gloo') ? 'gloo' : 'grpc' };
 }
 
 /** bfloat16 where the backend holds it and the processor multiplies it; a precision asked for is checked. */

@@ -201,11 +201,14 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exports.Set("runNetwork", Napi::Function::New(env, run_network));
     exports.Set("multipliesBytes", Napi::Boolean::New(env, processor_multiplies_bytes()));
   }
+  auto collectives = Napi::Array::New(env);
 #if defined(USE_C10D_GLOO)
-  exports.Set("collectives", true);
-#else
-  exports.Set("collectives", false);
+  collectives.Set(collectives.Length(), "gloo");
 #endif
+#if defined(USE_C10D_NCCL)
+  collectives.Set(collectives.Length(), "nccl");
+#endif
+  exports.Set("collectives", collectives);
   exports.Set("fusedBatchNorm", Napi::Function::New(env, fused_batch_norm));
   exports.Set("fusedBatchNormBackward", Napi::Function::New(env, fused_batch_norm_backward));
   exports.Set("openGroup", Napi::Function::New(env, open_group));

@@ -2,8 +2,9 @@
 
 #include "convert.h"
 #include "environment.h"
+#include "peers.h"
 
-#if defined(USE_C10D_GLOO)
+#if defined(CHAMELEON_COLLECTIVES)
 
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <netdb.h>
@@ -26,14 +27,14 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
-#include "peers.h"
-
 namespace chameleon {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
 struct MeetingOptions {
+  /// gloo or nccl
+  std::string kind;
   int rank, world_size;
   std::string host;
   uint16_t port;
@@ -183,7 +184,7 @@ class Group : public std::enable_shared_from_this<Group> {
     std::string error = attempt(0, [&] {
       peers = meet();
       hold(peers.get());
-      peers->prove();
+      peers->prove(options_.world_size);
       return at::Tensor();
     });
     for (auto entry = next(); entry; entry = next()) {
@@ -253,7 +254,17 @@ class Group : public std::enable_shared_from_this<Group> {
         if (!store->check({"here/" + std::to_string(rank)})) missing.push_back(rank);
       throw std::runtime_error(absent(missing));
     }
-    return std::make_unique<Peers>(store, options_.rank, options_.world_size, options_.address, options_.timeout);
+    return form(store, {options_.rank, options_.world_size, options_.address, options_.timeout});
+  }
+
+  std::unique_ptr<Peers> form(const c10::intrusive_ptr<c10d::Store>& store, const PeerOptions& options) const {
+#if defined(USE_C10D_NCCL)
+    if (options_.kind == "nccl") return nccl_peers(store, options);
+#endif
+#if defined(USE_C10D_GLOO)
+    if (options_.kind == "gloo") return gloo_peers(store, options);
+#endif
+    throw std::runtime_error("the addon was compiled without " + options_.kind);
   }
 
   template <class Condition, class Left>
@@ -290,7 +301,7 @@ Group& group_of(const Napi::CallbackInfo& info) { return **info[0].As<Napi::Exte
 MeetingOptions meeting_options(const Napi::Object& options) {
   const auto integer = [&](const char* name) { return options.Get(name).As<Napi::Number>().Int32Value(); };
   const auto text = [&](const char* name) { return options.Get(name).As<Napi::String>().Utf8Value(); };
-  return {integer("rank"), integer("worldSize"), text("host"), static_cast<uint16_t>(integer("port")), text("prefix"), text("address"), std::chrono::milliseconds(integer("timeoutMs"))};
+  return {text("kind"), integer("rank"), integer("worldSize"), text("host"), static_cast<uint16_t>(integer("port")), text("prefix"), text("address"), std::chrono::milliseconds(integer("timeoutMs"))};
 }
 
 /// Gives the group a job that JavaScript will hear of.
@@ -340,7 +351,7 @@ Napi::Value open_group(const Napi::CallbackInfo& info) {
 Napi::Value sum_over_ranks(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     auto tensor = environment(info.Env()).tensors.get(info[2].As<Napi::Number>().DoubleValue());
-    TORCH_CHECK(tensor.is_cpu() && tensor.is_contiguous() && tensor.numel() % group_of(info).options().world_size == 0, "what ranks sum lies in one stretch of the processor's memory, in equal shares");
+    TORCH_CHECK(tensor.is_contiguous() && tensor.numel() % group_of(info).options().world_size == 0, "what ranks sum lies in one stretch of memory, in equal shares");
     return submit(info, [tensor](Peers& peers) { return peers.sum(tensor), at::Tensor(); });
   });
 }
@@ -411,7 +422,7 @@ Napi::Value broadcast_bytes(const Napi::CallbackInfo& info) {
 
 Napi::Value close_group(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    return submit(info, [](Peers& peers) { return peers.prove(), at::Tensor(); }, true);
+    return submit(info, [size = group_of(info).options().world_size](Peers& peers) { return peers.prove(size), at::Tensor(); }, true);
   });
 }
 
@@ -429,7 +440,7 @@ Napi::Value place_in_bucket(const Napi::CallbackInfo& info) {
     auto& gradient = tensors.get(info[2].As<Napi::Number>().DoubleValue());
     auto place = place_of(tensors.get(info[0].As<Napi::Number>().DoubleValue()), info[1].As<Napi::Number>().Int64Value(), gradient, info[3].As<Napi::Boolean>().Value());
     place.copy_(gradient);
-    if (gradient.is_cpu()) gradient = place;
+    if (gradient.device() == place.device()) gradient = place;
     return info.Env().Undefined();
   });
 }
@@ -439,7 +450,8 @@ Napi::Value take_from_bucket(const Napi::CallbackInfo& info) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     auto& tensors = environment(info.Env()).tensors;
     auto& gradient = tensors.get(info[2].As<Napi::Number>().DoubleValue());
-    if (!gradient.is_cpu()) gradient.copy_(place_of(tensors.get(info[0].As<Napi::Number>().DoubleValue()), info[1].As<Napi::Number>().Int64Value(), gradient, info[3].As<Napi::Boolean>().Value()));
+    const auto& bucket = tensors.get(info[0].As<Napi::Number>().DoubleValue());
+    if (gradient.device() != bucket.device()) gradient.copy_(place_of(bucket, info[1].As<Napi::Number>().Int64Value(), gradient, info[3].As<Napi::Boolean>().Value()));
     return info.Env().Undefined();
   });
 }
@@ -452,7 +464,7 @@ namespace chameleon {
 
 namespace {
 Napi::Value refuse(const Napi::CallbackInfo& info) {
-  throw Napi::Error::New(info.Env(), "the addon was compiled without Gloo's headers (Debian's libtorch has them in libgloo-dev, pip's torch has none), so processes can't sum their gradients by it. Use the exchange grpc");
+  throw Napi::Error::New(info.Env(), "the addon was compiled without Gloo's headers (Debian's libtorch has them in libgloo-dev, pip's torch has none) and without NCCL's, so processes can't sum their gradients by them. Use the exchange grpc");
 }
 }  // namespace
 

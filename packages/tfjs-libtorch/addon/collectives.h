@@ -1,13 +1,13 @@
-// Groups of processes that sum tensors and share bytes, over PyTorch's c10d and Gloo. The calls return at once; a
+// Groups of processes that sum tensors and share bytes, over PyTorch's c10d with Gloo or NCCL. The calls return at once; a
 // thread of the group's own does the work and tells JavaScript's thread when it is done. Where the addon was compiled
-// without Gloo's headers, each call throws an error that says so.
+// without the headers of either, each call throws an error that says so.
 #pragma once
 
 #include <napi.h>
 
 namespace chameleon {
 
-/// openGroup({rank, worldSize, host, port, prefix, address, timeoutMs}, onDone) → group: begins to meet the others at
+/// openGroup({kind: 'gloo' | 'nccl', rank, worldSize, host, port, prefix, address, timeoutMs}, onDone) → group: begins to meet the others at
 /// host:port, where rank 0 keeps the store. `onDone(job, error, result)` is called once a job; meeting is job 0.
 Napi::Value open_group(const Napi::CallbackInfo& info);
 /// sumOverRanks(group, job, handle): a flat float32, float64 or bfloat16 tensor, summed where it lies. bfloat16 is summed in float32.
@@ -24,8 +24,8 @@ Napi::Value broadcast_bytes(const Napi::CallbackInfo& info);
 Napi::Value close_group(const Napi::CallbackInfo& info);
 /// abandonGroup(group): no job is heard of any more; what it holds is let go of in the background.
 Napi::Value abandon_group(const Napi::CallbackInfo& info);
-/// placeInBucket(bucket, offset, gradient, filter): copies a gradient into its place in the bucket. In the processor's
-/// memory the gradient's handle means that place from then on, so that its sum needs no copy back.
+/// placeInBucket(bucket, offset, gradient, filter): copies a gradient into its place in the bucket. On the bucket's
+/// device the gradient's handle means that place from then on, so that its sum needs no copy back.
 Napi::Value place_in_bucket(const Napi::CallbackInfo& info);
 /// takeFromBucket(bucket, offset, gradient, filter): the sum's copy back, for a gradient on another device.
 Napi::Value take_from_bucket(const Napi::CallbackInfo& info);

@@ -87,6 +87,8 @@ c10::IValue to_ivalue(Environment& environment, const Napi::Value& value, const 
       return to_scalar(value);
     case Kind::StringType:
       return value.As<Napi::String>().Utf8Value();
+    case Kind::DeviceObjType:
+      return at::Device(value.As<Napi::String>().Utf8Value());
     case Kind::ListType:
       return to_list(environment, value, type->castRaw<c10::ListType>()->getElementType());
     default:

@@ -1,52 +1,56 @@
-// What ranks do together once they have met: c10d's point-to-point calls over Gloo, and the collectives made of them.
-// c10d's own all-reduce is not used: it knows no bfloat16, waits for a stopped peer until its time is out, and sums in
-// an order that depends on the number of ranks.
+// What ranks do together once they have met.
 #pragma once
 
-#if defined(USE_C10D_GLOO)
+#if defined(USE_C10D_GLOO) || defined(USE_C10D_NCCL)
+#define CHAMELEON_COLLECTIVES
 
 #include <ATen/ATen.h>
 
 #include <chrono>
-#include <mutex>
+#include <memory>
 #include <string>
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/Store.hpp>
+#include <vector>
 
 namespace chameleon {
 
 class Peers {
  public:
-  /// Connects to all other ranks. Throws when one can't be reached, or `address` is none of this host's.
-  Peers(const c10::intrusive_ptr<c10d::Store>& store, int rank, int world_size, const std::string& address, std::chrono::milliseconds timeout);
+  virtual ~Peers() = default;
 
-  /// A sum whose result is known, over every connection.
-  void prove();
+  /// Sums a flat tensor of all ranks where it lies; its length is a multiple of the number of ranks. All ranks hold the same bits then.
+  virtual void sum(const at::Tensor& tensor) = 0;
 
-  /// Sums a flat tensor of all ranks where it lies; its length is a multiple of the number of ranks. The sum is made in the
-  /// order of the ranks by one of them for each place, so all ranks hold the same bits.
-  void sum(const at::Tensor& tensor);
-
-  /// The root's bytes, down a binomial tree.
-  at::Tensor broadcast(const at::Tensor& bytes, int root);
+  /// The root's bytes.
+  virtual at::Tensor broadcast(const at::Tensor& bytes, int root) = 0;
 
   /// From any thread: what is waited for, and all that follows, throws at once.
-  void give_up();
+  virtual void give_up() = 0;
 
- private:
-  using Work = c10::intrusive_ptr<c10d::Work>;
-  Work send(const void* data, int64_t bytes, int peer, int tag);
-  Work receive(void* data, int64_t bytes, int peer, int tag);
-  void finish(const Work& work);
-  template <class T>
-  void sum_values(T* values, int64_t count);
-  void pass_down(char* data, int64_t bytes, int root);
-
-  const int rank_, world_size_;
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
-  std::mutex mutex_;
-  Work waited_for_;
-  bool given_up_ = false;
+  /// A sum whose result is known, over every connection.
+  void prove(int world_size) {
+    const auto ones = at::ones({world_size}, at::kDouble);
+    sum(ones);
+    for (int i = 0; i < world_size; i++) TORCH_CHECK(ones.data_ptr<double>()[i] == world_size, "the ranks' first sum is ", ones.data_ptr<double>()[i], ", not ", world_size);
+  }
 };
+
+struct PeerOptions {
+  int rank, world_size;
+  /// Of this host, for the others.
+  std::string address;
+  std::chrono::milliseconds timeout;
+};
+
+#if defined(USE_C10D_GLOO)
+/// Over Gloo, in the processor's memory. Connects to all other ranks; throws when one can't be reached, or the address is none of this host's.
+std::unique_ptr<Peers> gloo_peers(const c10::intrusive_ptr<c10d::Store>& store, const PeerOptions& options);
+#endif
+
+#if defined(USE_C10D_NCCL)
+/// Over NCCL, on this process's first CUDA device. Connects when the first sum is made.
+std::unique_ptr<Peers> nccl_peers(const c10::intrusive_ptr<c10d::Store>& store, const PeerOptions& options);
+#endif
 
 }  // namespace chameleon
 

@@ -23,7 +23,7 @@ export interface FusedBatchNormBackwardOptions { epsilon: number; relu: boolean;
 export interface SgdStepOptions { learningRate: number; momentum: number; dampening: number; weightDecay: number; nesterov: boolean; step: number }
 
 /** Where ranks meet, as the addon takes it: see collectives.ts. */
-export interface GroupOptions { rank: number; worldSize: number; host: string; port: number; prefix: string; address: string; timeoutMs: number }
+export interface GroupOptions { kind: 'gloo' | 'nccl'; rank: number; worldSize: number; host: string; port: number; prefix: string; address: string; timeoutMs: number }
 declare const groupMark: unique symbol;
 /** A group of the addon's. */
 export interface NativeGroup { readonly [groupMark]: true }
@@ -47,8 +47,8 @@ export interface Addon {
   prepareConvolution?(this: void, filter: Handle, bias: Handle, strides: number, padding: number, bfloat16: boolean): Handle;
   /** NCHW; writes into `add` where it isn't null. */
   runConvolution?(this: void, prepared: Handle, x: Handle, add: Handle | null, relu: boolean): Handle;
-  /** Whether the addon was compiled with Gloo's headers: if not, openGroup throws. */
-  readonly collectives: boolean;
+  /** What the addon was compiled with of what groups sum by: openGroup throws for the other. */
+  readonly collectives: readonly ('gloo' | 'nccl')[];
   /** addon/fused-batch-norm.h and addon/packed-convolution.h say what these do; the convolutions are absent as the prepared ones are. */
   fusedBatchNorm(x: Handle, scale: Handle, shift: Handle, mean: Handle, variance: Handle, summand: Handle | null, options: FusedBatchNormOptions): Handle[];
   fusedBatchNormBackward(dy: Handle, x: Handle, y: Handle | null, scale: Handle, shift: Handle, mean: Handle, variance: Handle, batchMean: Handle | null, inverseDeviation: Handle | null, options: FusedBatchNormBackwardOptions): (Handle | null)[];

@@ -111,7 +111,7 @@ export class LibtorchBackend extends KernelBackend {
     return 1e-7;
   }
 
-  /** Begins to form a group of processes that sum tensors of this backend. Throws where the addon was compiled without Gloo. */
+  /** Begins to form a group of processes that sum tensors of this backend. Throws where the addon was compiled without that kind. */
   openGroup(options: GroupOptions): ProcessGroup {
     return new ProcessGroup(this, options);
   }

@@ -5,6 +5,8 @@ import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
 import { addon } from './addon.js';
+import { LibtorchBackend } from './backend.js';
+import { ProcessGroup } from './collectives.js';
 
 // Worker threads run plain JavaScript: they load what `npm run build` made.
 const built = new URL('../dist/index.js', import.meta.url).href;
@@ -18,7 +20,7 @@ const source = `
     const tf = await import(workerData.core);
     await tf.setBackend('libtorch');
     const { rank, port } = workerData;
-    const group = tf.backend().openGroup({ rank, worldSize: 2, host: '127.0.0.1', port, prefix: 'test/1', address: '127.0.0.1', timeoutMs: 20000 });
+    const group = tf.backend().openGroup({ kind: 'gloo', rank, worldSize: 2, host: '127.0.0.1', port, prefix: 'test/1', address: '127.0.0.1', timeoutMs: 20000 });
     await group.ready;
     const statistics = tf.tensor2d([rank + 1, 10, 0.5, -rank, 2 ** 20], [1, 5]);
     group.sumNow(statistics);
@@ -40,7 +42,7 @@ const freePort = () => new Promise<number>((resolve) => {
   });
 });
 
-it.skipIf(!addon().collectives)('sums between threads, in the middle of a pass and in buckets, and a thread may end with a sum under way', async () => {
+it.skipIf(!addon().collectives.includes('gloo'))('sums between threads, in the middle of a pass and in buckets, and a thread may end with a sum under way', async () => {
   const port = await freePort();
   const workers = [0, 1].map((rank) => new Worker(source, { eval: true, execArgv: [], workerData: { built, core, rank, port } }));
   const answers = await Promise.all(workers.map(async (worker) => (await once(worker, 'message'))[0] as { statistics: number[]; inPlace: number[] }));
@@ -49,4 +51,9 @@ it.skipIf(!addon().collectives)('sums between threads, in the middle of a pass a
     expect(statistics).toEqual([3, 20, 1, -1, 2 ** 21]);
     expect(inPlace).toEqual([3, 6, 9]);
   }
+});
+
+it.skipIf(addon().collectives.includes('nccl'))('says what NCCL wants where the addon was compiled without it', () => {
+  const options = { kind: 'nccl' as const, rank: 0, worldSize: 2, host: '127.0.0.1', port: 1, prefix: 'test', address: '127.0.0.1', timeoutMs: 1_000 };
+  expect(() => new ProcessGroup(new LibtorchBackend(), options)).toThrow(/compiled without NCCL, which wants a libtorch with CUDA/);
 });

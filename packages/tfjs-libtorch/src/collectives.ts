@@ -17,14 +17,14 @@ interface Waiting { resolve: (result: Result) => void; reject: (error: Error) =>
 export class Bucket {
   readonly #backend: LibtorchBackend;
   /** @param length in numbers; a multiple of the number of ranks */
-  constructor(backend: LibtorchBackend, readonly length: number, precision: 'float32' | 'bfloat16') {
+  constructor(backend: LibtorchBackend, readonly length: number, precision: 'float32' | 'bfloat16', device: 'cpu' | 'cuda') {
     this.#backend = backend;
-    this.handle = callOperator('aten::zeros', [[length], precision === 'bfloat16' ? BFLOAT16 : FLOAT32]) as Handle;
+    this.handle = callOperator('aten::zeros', [[length], precision === 'bfloat16' ? BFLOAT16 : FLOAT32, undefined, device]) as Handle;
   }
 
   readonly handle: Handle;
 
-  /** Lays a gradient in. In the processor's memory it lies there from then on, and becomes the sum when the bucket does. */
+  /** Lays a gradient in. On the bucket's device it lies there from then on, and becomes the sum when the bucket does. */
   place(gradient: TensorInfo, { offset, filter }: Place): void {
     addon().placeInBucket(this.handle, offset, this.#backend.handle(gradient), filter);
   }
@@ -40,21 +40,25 @@ export class Bucket {
 }
 
 /**
- * A group of processes that sum tensors, over PyTorch's c10d and Gloo. Calls return at once and are done in their order by
+ * A group of processes that sum tensors, over PyTorch's c10d with Gloo or NCCL. Calls return at once and are done in their order by
  * a thread of the group's own. Every rank makes the same calls in the same order. After one has failed, all that follow do.
  */
 export class ProcessGroup {
   readonly #backend: LibtorchBackend;
   readonly #native: NativeGroup;
+  readonly #device: 'cpu' | 'cuda';
   readonly #waiting = new Map<number, Waiting>();
   #nextJob = 1;
   #over: Error | null = null;
   /** Resolves when all ranks have met and a first sum is right; rejects saying who didn't come. */
   readonly ready: Promise<void>;
 
-  /** @throws where the addon was compiled without Gloo */
+  /** @throws where the addon was compiled without that kind */
   constructor(backend: LibtorchBackend, options: GroupOptions) {
+    if (options.kind === 'nccl' && !addon().collectives.includes('nccl')) throw new Error("the addon was compiled without NCCL, which wants a libtorch with CUDA (`node tools/setup.mjs --engine pip`), CUDA's headers and NCCL's");
+    if (!addon().collectives.includes(options.kind) && addon().collectives.length > 0) throw new Error(`the addon was compiled without ${options.kind}`);
     this.#backend = backend;
+    this.#device = options.kind === 'nccl' ? 'cuda' : 'cpu';
     const ready = new Promise<Result>((resolve, reject) => this.#waiting.set(0, { resolve, reject }));
     this.#native = addon().openGroup(options, (job, error, result) => {
       const waiting = this.#waiting.get(job);
@@ -66,10 +70,10 @@ export class ProcessGroup {
   }
 
   bucket(length: number, precision: 'float32' | 'bfloat16'): Bucket {
-    return new Bucket(this.#backend, length, precision);
+    return new Bucket(this.#backend, length, precision, this.#device);
   }
 
-  /** Sums a bucket where it lies. bfloat16 is summed in float32 and rounded once. */
+  /** Sums a bucket where it lies. By Gloo, bfloat16 is summed in float32 and rounded once. */
   async sumBucket({ handle }: Bucket): Promise<void> {
     await this.#submit((job) => addon().sumOverRanks(this.#native, job, handle));
   }

@@ -52,8 +52,8 @@ export { Bucket, type GroupOptions, type Place, ProcessGroup } from './collectiv
 /** The version of libtorch that the addon is linked with. Throws where the addon was not built or can't be loaded. */
 export const libtorchVersion = (): string => addon().version;
 
-/** Whether processes can sum their tensors by this libtorch (c10d over Gloo). pip's torch has no headers for it. */
-export const canSumOverProcesses = (): boolean => addon().collectives;
+/** By what processes can sum their tensors with this libtorch's c10d. pip's torch has no headers of Gloo; NCCL wants CUDA. */
+export const collectives = (): readonly ('gloo' | 'nccl')[] => addon().collectives;
 
 /** Whether this libtorch has CUDA and finds a device for it. */
 export const hasCuda = (): boolean => addon().hasCuda();

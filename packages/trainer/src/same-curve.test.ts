@@ -67,7 +67,7 @@ function expectSameCurve(trained: readonly Trained[], machine: Trained): void {
   trained[0]!.losses.forEach((loss, step) => expect(Math.abs(loss - machine.losses[step]!), `the loss of step ${step}`).toBeLessThan(1e-3 * Math.max(1, machine.losses[step]!)));
 }
 
-describe.each(EXCHANGES)('over %s, after 30 steps', { timeout: 120_000 }, (kind) => {
+describe.each(EXCHANGES.filter((kind) => kind !== 'nccl'))('over %s, after 30 steps', { timeout: 120_000 }, (kind) => {
   // Where the bytes travel changes nothing in the step: over gRPC, which is slower, what differs most.
   it.each(kind === 'gloo' || IN_FULL ? SETTINGS : SETTINGS.filter((_, i) => [0, 1, 5].includes(i)))('ranks have the weights of one machine: %s', async (name, options) => {
     const machine = await onOneMachine(options);

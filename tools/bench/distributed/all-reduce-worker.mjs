@@ -9,7 +9,7 @@ const buckets = new Map();
 
 serveCalls({
   async open({ rank, port }) {
-    group = new LibtorchBackend().openGroup({ rank, worldSize: 2, host: '127.0.0.1', port, prefix: 'bench/1', address: '127.0.0.1', timeoutMs: 60_000 });
+    group = new LibtorchBackend().openGroup({ kind: 'gloo', rank, worldSize: 2, host: '127.0.0.1', port, prefix: 'bench/1', address: '127.0.0.1', timeoutMs: 60_000 });
     await group.ready;
   },
   /** The median of so many sums of `length` numbers, in ms, after one that is not counted. */

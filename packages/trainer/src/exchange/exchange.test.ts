@@ -35,7 +35,8 @@ async function expectEqualSums(ranks: readonly RankProcess[], args: object, tole
   }
 }
 
-describe.each(EXCHANGES)('the exchange %s', (kind) => {
+/** NCCL wants a CUDA device a rank, which no machine of these tests has had. */
+describe.each(EXCHANGES.filter((kind) => kind !== 'nccl'))('the exchange %s', (kind) => {
   let healthy: Awaited<ReturnType<typeof startRanks>>;
   beforeAll(async () => void (healthy = await startRanks(3)));
   afterAll(async () => {

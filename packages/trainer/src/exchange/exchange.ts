@@ -44,19 +44,20 @@ export interface ExchangeOptions {
   isGivenUp?: () => boolean;
 }
 
-export const EXCHANGES = ['gloo', 'grpc'] as const;
+export const EXCHANGES = ['gloo', 'nccl', 'grpc'] as const;
 export type ExchangeKind = (typeof EXCHANGES)[number];
 
 /**
  * Meets the other ranks, and tries what was formed with them before it comes back.
- * @param kind `gloo` needs the libtorch backend; `grpc` goes with any
+ * @param kind `gloo` needs the libtorch backend, `nccl` that on a CUDA device; `grpc` goes with any
  * @throws ExchangeAborted when others didn't come in time, or the signal says so; a UserError when this kind can't be had here
  */
 export async function openExchange(kind: ExchangeKind, options: ExchangeOptions): Promise<Exchange> {
   if (options.worldSize === 1) return alone;
   switch (kind) {
     case 'gloo':
-      return (await import('./gloo.js')).openGloo(options);
+    case 'nccl':
+      return (await import('./c10d.js')).openC10d(kind, options);
     case 'grpc':
       return (await import('./grpc.js')).openGrpc(options);
     default:

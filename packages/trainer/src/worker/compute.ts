@@ -31,10 +31,21 @@ let underway: Underway | null = null;
 let changes: readonly AskedChange[] = [];
 
 async function openReplica(): Promise<Replica> {
-  const module = (await import(setup.engine.module)) as { setThreads?: (count: number) => void };
+  const module = (await import(setup.engine.module)) as { setThreads?: (count: number) => void; useDevice?: (name: 'cuda') => void };
+  if (setup.exchange === 'nccl') useCuda(module);
   if (!(await setBackend(setup.engine.backend))) throw new UserError(`The backend ${setup.engine.backend} does not start. \`chameleon doctor\` says why.`);
   if (setup.threads !== null) module.setThreads?.(setup.threads);
   return Replica.open(setup, gauges);
+}
+
+/** NCCL sums on the device that the model computes on. */
+function useCuda({ useDevice }: { useDevice?: (name: 'cuda') => void }): void {
+  try {
+    if (useDevice === undefined) throw new Error(`the backend ${setup.engine.backend} computes on none`);
+    useDevice('cuda');
+  } catch (error) {
+    throw new UserError(`The exchange "nccl" wants a CUDA device on every worker: ${messageOf(error)}. Choose --exchange gloo or grpc where there is none.`, { cause: error });
+  }
 }
 
 async function runGeneration(replica: Replica, assignment: Assignment): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Manifest } from '@chameleon/data';
 import type { TrainConfig } from '../config.js';
 import type { NewEvent } from '../events.js';
+import type { ExchangeKind } from '../exchange/exchange.js';
 import type { AskedChange } from '../live/change.js';
 import type { Progress } from '../membership/membership.js';
 import type { Split } from '../membership/split.js';
@@ -9,7 +10,7 @@ import type { Split } from '../membership/split.js';
 
 /** A TensorFlow.js backend by the module that registers it. */
 export interface EngineChoice {
-  /** A module's name or URL: importing it registers the backend; where it exports `setThreads`, that is called with `threads`. */
+  /** A module's name or URL: importing it registers the backend; where it exports `setThreads`, that is called with `threads`, and `useDevice` with `cuda` where gradients travel by NCCL. */
   module: string;
   /** What TF.js calls the backend. */
   backend: string;
@@ -26,7 +27,7 @@ export interface ComputeSetup {
   runId: string;
   /** Where the run directory lies; null where this machine can't write into it. */
   runDirectory: string | null;
-  exchange: 'gloo' | 'grpc';
+  exchange: ExchangeKind;
   exchangeTimeoutMs: number;
   /** The address of this machine that the others reach. */
   address: string;

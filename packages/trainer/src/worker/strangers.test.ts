@@ -1,7 +1,9 @@
 import { readFile, readdir, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { hasCuda } from '@chameleon/tfjs-libtorch';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type RunningCoordinator, startCoordinator } from '../coordinator/start.js';
+import type { ExchangeKind } from '../exchange/exchange.js';
 import { readEvents } from '../run-directory.js';
 import { type TestProcess, endProcesses, startWorkerProcess, until } from '../testing/processes.js';
 import { drawSmallDataset, smallConfig, temporaryFolder } from '../testing/small-run.js';
@@ -20,7 +22,7 @@ afterEach(endProcesses);
 afterAll(() => folder[Symbol.asyncDispose]());
 
 let count = 0;
-async function begin({ minWorkers = 1, epochs = 4, exchange = 'gloo' as 'gloo' | 'grpc' } = {}): Promise<RunningCoordinator> {
+async function begin({ minWorkers = 1, epochs = 4, exchange = 'gloo' as ExchangeKind } = {}): Promise<RunningCoordinator> {
   const running = await startCoordinator({ config: smallConfig(join(folder.path, 'data'), { epochs }), out: folder.path, path: join(folder.path, `run-${count++}`) }, { listen: '127.0.0.1:0', security: { token: 'of the tests', tls: null }, minWorkers, maxWorkers: 2, detectionMs: 1_000, joinWindowMs: 15_000, maxFailures: 5, balance: false, exchange }, { backend: 'libtorch' });
   onTestFinished(() => running.close());
   return running;
@@ -41,6 +43,14 @@ async function listensOn({ pid }: TestProcess): Promise<string[]> {
 const ipOf = (hex: string): string => (/^0+$/.test(hex) ? '0.0.0.0' : hex.length === 8 ? [3, 2, 1, 0].map((i) => parseInt(hex.slice(2 * i, 2 * i + 2), 16)).join('.') : hex);
 
 describe('workers that do not fit', { timeout: 120_000 }, () => {
+  it.skipIf(hasCuda())('no CUDA device for NCCL: the worker says so before it joins, and what to choose (where there is none)', async () => {
+    const running = await begin({ exchange: 'nccl' });
+    const worker = startWorkerProcess({ ...at(running), id: 'on-the-processor' });
+    expect(await worker.ended).toBe(1);
+    expect(worker.lines.join('\n')).toMatch(/error: The exchange "nccl" wants a CUDA device on every worker: .*CUDA.* Choose --exchange gloo or grpc where there is none\./);
+    expect(running.coordinator.membership.number).toBe(0);
+  });
+
   it('other pictures, another token: each is told why, and the run of the others goes on to its end', async () => {
     const running = await begin({ epochs: 8 });
     const good = startWorkerProcess({ ...at(running), id: 'good' });

@@ -84,7 +84,7 @@ export interface Welcome {
   runDirectory: string;
   /** After so long without a word either side counts the other as lost. */
   detectionMs: number;
-  /** The exchange that all use: gloo or grpc. */
+  /** The exchange that all use: gloo, nccl or grpc. */
   exchange: string;
   /** Of the file that the run starts from; empty where it starts from random numbers or a checkpoint. */
   weightsSha256: string;

@@ -20,19 +20,20 @@ interface NativeGroup {
   abandon(error: Error): void;
   close(): Promise<void>;
 }
+export type C10dKind = 'gloo' | 'nccl';
 interface GroupBackend {
-  openGroup?(options: { rank: number; worldSize: number; host: string; port: number; prefix: string; address: string; timeoutMs: number }): NativeGroup;
+  openGroup?(options: { kind: C10dKind; rank: number; worldSize: number; host: string; port: number; prefix: string; address: string; timeoutMs: number }): NativeGroup;
 }
 
 /**
- * The exchange over PyTorch's c10d and Gloo, in the libtorch backend of this thread. Rank 0 keeps c10d's store at the meeting point.
+ * The exchange over PyTorch's c10d with Gloo or NCCL, in the libtorch backend of this thread. Rank 0 keeps c10d's store at the meeting point.
  * Its port is open on all addresses of that host, for libtorch 1.13 can't be told otherwise; what travels there are addresses alone.
  */
-export async function openGloo({ rank, worldSize, meeting, address, timeoutMs, signal, wire = 'float32', isGivenUp = () => false }: ExchangeOptions): Promise<Exchange> {
+export async function openC10d(kind: C10dKind, { rank, worldSize, meeting, address, timeoutMs, signal, wire = 'float32', isGivenUp = () => false }: ExchangeOptions): Promise<Exchange> {
   const reasonGiven = () => new ExchangeAborted(`The exchange was given up: ${textOf(signal.reason)}`, { cause: signal.reason });
   if (signal.aborted) throw reasonGiven();
   const where = `rank ${rank} of ${worldSize} at ${meeting.host}:${meeting.port}`;
-  const group = begin({ rank, worldSize, ...meeting, address, timeoutMs });
+  const group = begin({ kind, rank, worldSize, ...meeting, address, timeoutMs });
   const onAbort = () => group.abandon(reasonGiven());
   signal.addEventListener('abort', onAbort, { once: true });
   try {
@@ -44,20 +45,20 @@ export async function openGloo({ rank, worldSize, meeting, address, timeoutMs, s
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
-  return glooExchange(group, { rank, worldSize, wire, where, isGivenUp });
+  return c10dExchange(group, { rank, worldSize, wire, where, isGivenUp });
 }
 
 function begin(options: Parameters<NonNullable<GroupBackend['openGroup']>>[0]): NativeGroup {
   const here = backend() as GroupBackend;
-  if (here.openGroup === undefined) throw new UserError(`The exchange "gloo" needs the libtorch backend, and this process computes with ${getBackend()}. Use --exchange grpc.`);
+  if (here.openGroup === undefined) throw new UserError(`The exchange "${options.kind}" needs the libtorch backend, and this process computes with ${getBackend()}. Use --exchange grpc.`);
   try {
     return here.openGroup(options);
   } catch (error) {
-    throw new UserError(`The exchange "gloo" can't be had here: ${textOf(error)}. Until then use --exchange grpc.`, { cause: error });
+    throw new UserError(`The exchange "${options.kind}" can't be had here: ${textOf(error)}. Until then use --exchange grpc.`, { cause: error });
   }
 }
 
-function glooExchange(group: NativeGroup, { rank, worldSize, wire, where, isGivenUp }: { rank: number; worldSize: number; wire: 'float32' | 'bfloat16'; where: string; isGivenUp: () => boolean }): Exchange {
+function c10dExchange(group: NativeGroup, { rank, worldSize, wire, where, isGivenUp }: { rank: number; worldSize: number; wire: 'float32' | 'bfloat16'; where: string; isGivenUp: () => boolean }): Exchange {
   const placeOf = ({ layout }: Parameter, offset: number) => ({ offset, filter: layout === 'filter' });
   const buckets = new GradientBuckets<NativeBucket>(worldSize, {
     make: (length) => group.bucket(length, wire),

@@ -1,8 +1,11 @@
+// c10d's point-to-point calls over Gloo, and the collectives made of them. c10d's own all-reduce is not used: it knows no bfloat16, waits for a
+// stopped peer until its time is out, and sums in an order that depends on the number of ranks.
 #include "peers.h"
 
 #if defined(USE_C10D_GLOO)
 
-#include <vector>
+#include <mutex>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "summation.h"
 
@@ -13,24 +16,40 @@ namespace {
 constexpr int64_t kBlockBytes = 1 << 20;
 constexpr int64_t kBroadcastBytes = 4 << 20;
 
-}  // namespace
+class GlooPeers : public Peers {
+ public:
+  GlooPeers(const c10::intrusive_ptr<c10d::Store>& store, const PeerOptions& options) : rank_(options.rank), world_size_(options.world_size) {
+    auto gloo = c10d::ProcessGroupGloo::Options::create(options.timeout);
+    // Left to itself Gloo announces what the host's name resolves to, which is 127.0.0.1 on many machines.
+    gloo->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(options.address));
+    gloo->threads = 1;
+    group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store, options.rank, options.world_size, gloo);
+  }
 
-Peers::Peers(const c10::intrusive_ptr<c10d::Store>& store, int rank, int world_size, const std::string& address, std::chrono::milliseconds timeout)
-    : rank_(rank), world_size_(world_size) {
-  auto options = c10d::ProcessGroupGloo::Options::create(timeout);
-  // Left to itself Gloo announces what the host's name resolves to, which is 127.0.0.1 on many machines.
-  options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(address));
-  options->threads = 1;
-  group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, world_size, options);
-}
+  /// The sum is made in the order of the ranks by one of them for each place. bfloat16 is summed in float32.
+  void sum(const at::Tensor& tensor) override;
+  /// Down a binomial tree.
+  at::Tensor broadcast(const at::Tensor& bytes, int root) override;
+  void give_up() override;
 
-void Peers::prove() {
-  std::vector<double> ones(static_cast<size_t>(world_size_), 1.0);
-  sum_values(ones.data(), world_size_);
-  for (const double one : ones) TORCH_CHECK(one == world_size_, "the ranks' first sum is ", one, ", not ", world_size_);
-}
+ private:
+  using Work = c10::intrusive_ptr<c10d::Work>;
+  Work send(const void* data, int64_t bytes, int peer, int tag);
+  Work receive(void* data, int64_t bytes, int peer, int tag);
+  void finish(const Work& work);
+  template <class T>
+  void sum_values(T* values, int64_t count);
+  void pass_down(char* data, int64_t bytes, int root);
 
-void Peers::sum(const at::Tensor& tensor) {
+  const int rank_, world_size_;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  std::mutex mutex_;
+  Work waited_for_;
+  bool given_up_ = false;
+};
+
+void GlooPeers::sum(const at::Tensor& tensor) {
+  TORCH_CHECK(tensor.is_cpu(), "Gloo sums what lies in the processor's memory");
   switch (tensor.scalar_type()) {
     case at::kFloat:
       return sum_values(tensor.data_ptr<float>(), tensor.numel());
@@ -46,7 +65,7 @@ void Peers::sum(const at::Tensor& tensor) {
 /// Each rank sums its share of the places, a block at a time, and sends the sums to all others. Receives are announced
 /// before anything is sent. Others' sums go straight to where this rank's own numbers were: they can't come before those have gone.
 template <class T>
-void Peers::sum_values(T* values, int64_t count) {
+void GlooPeers::sum_values(T* values, int64_t count) {
   const int64_t share = count / world_size_, block = std::min<int64_t>(share, kBlockBytes / static_cast<int64_t>(sizeof(T)));
   if (share == 0) return;
   const auto bytes_at = [&](int64_t from) { return std::min(block, share - from) * static_cast<int64_t>(sizeof(T)); };
@@ -76,7 +95,7 @@ void Peers::sum_values(T* values, int64_t count) {
   for (const auto& work : sent) finish(work);
 }
 
-at::Tensor Peers::broadcast(const at::Tensor& bytes, int root) {
+at::Tensor GlooPeers::broadcast(const at::Tensor& bytes, int root) {
   int64_t length = bytes.defined() ? bytes.numel() : 0;
   pass_down(reinterpret_cast<char*>(&length), sizeof length, root);
   const auto out = rank_ == root ? bytes : at::empty({length}, at::kByte);
@@ -85,7 +104,7 @@ at::Tensor Peers::broadcast(const at::Tensor& bytes, int root) {
 }
 
 /// Counted from the root, a rank's number without its lowest bit is whom it hears from; with one below it set, whom it tells.
-void Peers::pass_down(char* data, int64_t bytes, int root) {
+void GlooPeers::pass_down(char* data, int64_t bytes, int root) {
   const int own = (rank_ - root + world_size_) % world_size_;
   int bit = 1;
   while (bit < world_size_ && (own & bit) == 0) bit <<= 1;
@@ -96,17 +115,17 @@ void Peers::pass_down(char* data, int64_t bytes, int root) {
   for (const auto& work : sent) finish(work);
 }
 
-Peers::Work Peers::send(const void* data, int64_t bytes, int peer, int tag) {
+GlooPeers::Work GlooPeers::send(const void* data, int64_t bytes, int peer, int tag) {
   std::vector<at::Tensor> tensors{at::from_blob(const_cast<void*>(data), {bytes}, at::kByte)};
   return group_->send(tensors, peer, tag);
 }
 
-Peers::Work Peers::receive(void* data, int64_t bytes, int peer, int tag) {
+GlooPeers::Work GlooPeers::receive(void* data, int64_t bytes, int peer, int tag) {
   std::vector<at::Tensor> tensors{at::from_blob(data, {bytes}, at::kByte)};
   return group_->recv(tensors, peer, tag);
 }
 
-void Peers::finish(const Work& work) {
+void GlooPeers::finish(const Work& work) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     TORCH_CHECK(!given_up_, "given up");
@@ -118,11 +137,15 @@ void Peers::finish(const Work& work) {
   TORCH_CHECK(done && !given_up_, "given up");
 }
 
-void Peers::give_up() {
+void GlooPeers::give_up() {
   std::lock_guard<std::mutex> lock(mutex_);
   given_up_ = true;
   if (waited_for_.defined()) waited_for_->abort();
 }
+
+}  // namespace
+
+std::unique_ptr<Peers> gloo_peers(const c10::intrusive_ptr<c10d::Store>& store, const PeerOptions& options) { return std::make_unique<GlooPeers>(store, options); }
 
 }  // namespace chameleon
 
