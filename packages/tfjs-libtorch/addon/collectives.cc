@@ -2,14 +2,12 @@
 
 #include "convert.h"
 #include "environment.h"
+#include "meeting-store.h"
 #include "peers.h"
 
 #if defined(CHAMELEON_COLLECTIVES)
 
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <netdb.h>
-#include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,7 +23,6 @@
 #include <thread>
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 namespace chameleon {
 namespace {
@@ -122,24 +119,12 @@ void stop_if_the_process_ends() {
   while (process_ends) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
-/// Whether somebody listens there; c10d itself looks but once a second.
+/// Whether somebody listens there.
 bool answers(const MeetingOptions& options) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  if (getaddrinfo(options.host.c_str(), std::to_string(options.port).c_str(), &hints, &found) != 0) return false;
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> list(found, &freeaddrinfo);
-  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
-    const int socket = ::socket(one->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (socket < 0) continue;
-    connect(socket, one->ai_addr, one->ai_addrlen);
-    pollfd wanted{socket, POLLOUT, 0};
-    int error = 0;
-    socklen_t size = sizeof error;
-    const bool connected = poll(&wanted, 1, 200) == 1 && getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
-    close(socket);
-    if (connected) return true;
-  }
-  return false;
+  const int socket = connect_to(options.host, options.port, std::chrono::milliseconds(200));
+  if (socket < 0) return false;
+  close(socket);
+  return true;
 }
 
 /// One group as its thread and JavaScript's share it.
@@ -237,15 +222,8 @@ class Group : public std::enable_shared_from_this<Group> {
     auto left = [&] { return options_.timeout - std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began); };
     const bool host = options_.rank == 0;
     if (!host && !wait_until([&] { return answers(options_); }, left)) throw std::runtime_error(absent({0}));
-    c10d::TCPStoreOptions store_options;
-    store_options.port = options_.port;
-    store_options.isServer = host;
-    store_options.waitWorkers = false;
-    // c10d counts in whole seconds here; whoever is late is found out below.
-    store_options.timeout = std::max(options_.timeout, std::chrono::milliseconds(2000));
-    // A group of before, which this process has given up, may hold the port for a moment longer: they share the server.
-    store_options.multiTenant = true;
-    auto store = c10::make_intrusive<c10d::PrefixStore>(options_.prefix, c10::make_intrusive<c10d::TCPStore>(options_.host, store_options));
+    const auto server = host ? serve_meeting(options_.address, options_.port) : nullptr;
+    auto store = c10::make_intrusive<c10d::PrefixStore>(options_.prefix, meeting_store(host ? options_.address : options_.host, options_.port, options_.timeout, server));
     store->set("here/" + std::to_string(options_.rank), std::vector<uint8_t>{1});
     store->add("count", 1);
     if (!wait_until([&] { return store->add("count", 0) >= options_.world_size; }, left)) {

@@ -26,8 +26,8 @@ interface GroupBackend {
 }
 
 /**
- * The exchange over PyTorch's c10d with Gloo or NCCL, in the libtorch backend of this thread. Rank 0 keeps c10d's store at the meeting point.
- * Its port is open on all addresses of that host, for libtorch 1.13 can't be told otherwise; what travels there are addresses alone.
+ * The exchange over PyTorch's c10d with Gloo or NCCL, in the libtorch backend of this thread. Rank 0 keeps the store at the meeting
+ * point, on its own address alone; what travels there are addresses.
  */
 export async function openC10d(kind: C10dKind, { rank, worldSize, meeting, address, timeoutMs, signal, wire = 'float32', isGivenUp = () => false }: ExchangeOptions): Promise<Exchange> {
   const reasonGiven = () => new ExchangeAborted(`The exchange was given up: ${textOf(signal.reason)}`, { cause: signal.reason });
