@@ -25,6 +25,28 @@ describe('the queue around an engine', () => {
     expect((await results).map(({ probabilities }) => [...probabilities])).toEqual([[1], [2], [3]]);
   });
 
+  test('is unused once every request has given its places back, or nobody waits for that any longer', async () => {
+    const { batches, compute } = heldEngine();
+    const queue = new BatchQueue({ ...options, compute }), patient = new AbortController().signal, impatient = new AbortController();
+    await queue.whenUnused(patient);
+    const places = [queue.reserve(1, patience), queue.reserve(1, patience)];
+    let unused = false;
+    const waiting = queue.whenUnused(patient).then(() => (unused = true));
+    const result = places[0]!.predict(0, pixels(1));
+    await expect.poll(() => batches.length).toBe(1);
+    batches[0]!.finish();
+    await result;
+    for (const given of [places[0]!, places[0]!]) given.release();
+    await Promise.resolve();
+    expect(unused).toBe(false);
+    places[1]!.release();
+    expect(await waiting).toBe(true);
+    const kept = queue.reserve(1, patience), given = queue.whenUnused(impatient.signal);
+    impatient.abort();
+    await given;
+    kept.release();
+  });
+
   test('a client that has gone frees its place and is not computed', async () => {
     const { batches, compute } = heldEngine();
     const queue = new BatchQueue({ ...options, compute });

@@ -45,6 +45,9 @@ interface Waiter { places: AbortController; pixels: Float32Array | null; arrived
 export class BatchQueue {
   readonly #batcher: Batcher;
   readonly #waiters = new Map<JobId, Waiter>();
+  /** Requests that have not given their places back. */
+  readonly #reservations = new Set<AbortController>();
+  #onUnused: () => void = ignore;
   #timer: NodeJS.Timeout | undefined;
   #pumping = false;
 
@@ -63,6 +66,7 @@ export class BatchQueue {
     this.#lose(admission.evicted, () => this.#full(1, this.#batcher.expectedWaitMs()));
     const { jobs } = admission;
     const places = new AbortController();
+    this.#reservations.add(places);
     for (const id of jobs) this.#waiters.set(id, { places, pixels: null, arrivedMs: 0, resolve: ignore, reject: ignore, lost: null });
     const hangUp = () => this.#lose(jobs, () => new Problem('client-closed', 'The client has gone.'));
     const deadline = setTimeout(() => {
@@ -76,10 +80,21 @@ export class BatchQueue {
         this.#waiters.delete(id);
       }
       places.abort(new Problem('client-closed', 'The request has given its places back.'));
+      this.#reservations.delete(places);
+      if (this.#reservations.size === 0) this.#onUnused();
     };
     signal.addEventListener('abort', hangUp, { once: true });
     if (signal.aborted) hangUp();
     return { signal: places.signal, predict: (index, pixels) => this.#predict(jobs[index]!, pixels), release };
+  }
+
+  /** Until every request that has places has given them back, or the signal aborts. Who calls this lets no others in. */
+  async whenUnused(signal: AbortSignal): Promise<void> {
+    if (this.#reservations.size === 0 || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      this.#onUnused = resolve;
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
   }
 
   /** Refuses everything that waits. What is being computed ends by itself. */

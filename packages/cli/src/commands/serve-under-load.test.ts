@@ -1,10 +1,14 @@
 import { Agent, createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clients, put } from '../testing/load.js';
 import { type Served, type TwoModels, twoModels } from '../testing/served-model.js';
 
 /** What a rollout does to clients that never stop asking: real processes, autocannon in front of them. */
+
+/** The long test reloads more often. */
+const RELOADS = process.env.CHAMELEON_TEST_FULL === '1' ? 20 : 3;
 
 let fixture: TwoModels, picture: Buffer;
 beforeAll(async () => {
@@ -52,6 +56,32 @@ describe('under load', () => {
     const { errors, timeouts, non2xx } = await stop();
     expect({ errors, timeouts, non2xx }).toEqual({ errors: 0, timeouts: 0, non2xx: 0 });
     expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/chameleon_predictions_total\{model="clothes",version="new",class="\w+"\} \d+/);
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+  });
+
+  it(`reloads cost a steady load no request, whatever they cost its slowest answers (${RELOADS} of them)`, { timeout: 120_000 }, async () => {
+    const { child, url, exited } = await serve('--models-root', 'models');
+    const measured = async (meanwhile: () => Promise<unknown>) => {
+      const { stop } = clients(url, picture, { perSecond: 25 });
+      await meanwhile();
+      const { errors, timeouts, non2xx, latency, requests } = await stop();
+      expect({ errors, timeouts, non2xx }).toEqual({ errors: 0, timeouts: 0, non2xx: 0 });
+      return { answered: requests.total, p50Ms: latency.p50, p99Ms: latency.p99 };
+    };
+    const startMs = performance.now();
+    const reloading = await measured(async () => {
+      for (let i = 1; i <= RELOADS; i++) {
+        await put(`${url}/v1/models/clothes/versions`, { path: i % 2 === 1 ? 'second' : 'first', version: `v${i}` });
+        await put(`${url}/v1/models/clothes/labels/stable`, { version: `v${i}` });
+        if (i > 1) expect((await fetch(`${url}/v1/models/clothes/versions/v${i - 1}`, { method: 'DELETE' })).status).toBe(200);
+      }
+    });
+    const elapsedMs = performance.now() - startMs;
+    const steady = await measured(() => sleep(elapsedMs));
+    expect(reloading.answered).toBeGreaterThan(20);
+    expect(steady.answered).toBeGreaterThan(20);
+    console.info(`p99 of ${reloading.answered} answers during ${RELOADS} reloads: ${reloading.p99Ms} ms (p50 ${reloading.p50Ms}); of ${steady.answered} without: ${steady.p99Ms} ms (p50 ${steady.p50Ms})`);
     child.kill('SIGTERM');
     expect(await exited).toBe(0);
   });

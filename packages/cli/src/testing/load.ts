@@ -1,10 +1,10 @@
 import autocannon from 'autocannon';
 
-/** Asks without a pause until `stop` is called; then every answer is counted. */
-export function clients(url: string, picture: Buffer): { stop: () => Promise<autocannon.Result>; answered: () => number } {
+/** Asks without a pause, or so many times a second, until `stop` is called; then every answer is counted. */
+export function clients(url: string, picture: Buffer, { perSecond }: { perSecond?: number } = {}): { stop: () => Promise<autocannon.Result>; answered: () => number } {
   let answered = 0, cannon: autocannon.Instance;
   const done = new Promise<autocannon.Result>((resolve, reject) => {
-    cannon = autocannon({ url: `${url}/v1/classify`, method: 'POST', headers: { 'content-type': 'image/jpeg' }, body: picture, connections: 6, duration: 120, timeout: 30 }, (error, result) => (error ? reject(error as Error) : resolve(result)));
+    cannon = autocannon({ url: `${url}/v1/classify`, method: 'POST', headers: { 'content-type': 'image/jpeg' }, body: picture, connections: 6, duration: 120, timeout: 30, ...(perSecond === undefined ? {} : { overallRate: perSecond }) }, (error, result) => (error ? reject(error as Error) : resolve(result)));
     cannon.on('response', () => answered++);
   });
   return {

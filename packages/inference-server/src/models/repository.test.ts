@@ -2,6 +2,7 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type RunningServer } from '../server.js';
+import { dyingEngine } from '../testing/engines.js';
 import { temporaryFolder, writeRandomModel } from '../testing/models.js';
 import { drawPicture } from '../testing/pictures.js';
 import { formOf, startTestServer } from '../testing/server.js';
@@ -85,6 +86,19 @@ describe('versions', () => {
   });
 });
 
+test('a version that is removed answers first what it has begun', async () => {
+  await change('POST', '/versions', { path: 'two', version: 'leaving' });
+  const picture = await drawPicture(1, { width: 1_200, height: 900 });
+  const asked = Array.from({ length: 16 }, async () => (await fetch(`${server.url}/v1/classify?version=leaving`, { method: 'POST', body: formOf(picture) })).status);
+  await expect.poll(async () => (await fetch(`${server.url}/metrics`)).text(), { interval: 5 }).toMatch(/chameleon_predict_queue_length\{model="clothes"\} ([4-9]|1\d)/);
+  expect((await change('DELETE', '/versions/leaving')).status).toBe(200);
+  const statuses = await Promise.all(asked);
+  expect(statuses.filter((status) => status === 200).length).toBeGreaterThan(3);
+  // Those that came after the removal find no such version.
+  expect(new Set(statuses.filter((status) => status !== 200))).toEqual(new Set(statuses.includes(404) ? [404] : []));
+  expect((await classify('?version=leaving')).status).toBe(404);
+});
+
 describe('a canary', () => {
   test('answers its share, and ends when it is told to', async () => {
     expect((await change('PUT', '/labels/canary', { version: '2', traffic_share: 1 })).body.labels.canary).toEqual({ version: '2', traffic_share: 1, shadow: false });
@@ -119,6 +133,21 @@ describe('a canary', () => {
     const { models } = (await (await fetch(`${server.url}/v1/models`)).json()) as { models: Listing[] };
     expect(models[0]!.labels).toEqual({ stable: '1', canary: null });
     expect(await (await fetch(`${server.url}/metrics`)).text()).toContain('chameleon_canary_rollbacks_total{model="clothes"} 1');
+  });
+
+  test('whose requests fail is taken back by itself and says so, and the stable version answers again', async () => {
+    await using engines = await temporaryFolder();
+    const path = (name: string) => join(folder.path, name);
+    await using failing = await startTestServer({ models: [{ path: path('one') }, { path: path('two') }], engine: await dyingEngine(engines.path, Infinity, path('two')), canaryBounds: { minRequests: 20 } });
+    const ask = async () => (await fetch(`${failing.url}/v1/classify`, { method: 'POST', body: formOf(await drawPicture(1)) })).status;
+    const listing = async () => ((await (await fetch(`${failing.url}/v1/models`)).json()) as { models: Listing[] }).models[0]!;
+    expect((await fetch(`${failing.url}/v1/models/clothes/labels/canary`, { method: 'PUT', body: JSON.stringify({ version: '2', traffic_share: 1 }), headers: { 'content-type': 'application/json' } })).status).toBe(200);
+    // Errors are judged from a fifth of 20 requests on.
+    for (let i = 0; i < 4; i++) expect([await ask(), i < 3 ? (await listing()).rollback : null]).toEqual([503, null]);
+    expect(await listing()).toMatchObject({ labels: { stable: '1', canary: null }, rollback: { version: '2', reason: expect.stringMatching(/^100\.0 % of its requests failed/) as unknown } });
+    for (let i = 0; i < 5; i++) expect(await ask()).toBe(200);
+    expect(await (await fetch(`${failing.url}/metrics`)).text()).toContain('chameleon_canary_rollbacks_total{model="clothes"} 1');
+    expect((await fetch(`${failing.url}/readyz`)).status).toBe(200);
   });
 });
 

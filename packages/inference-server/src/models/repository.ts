@@ -162,7 +162,7 @@ export class ModelRepository {
     this.#changed(name, model, { ...canary }, canary ? 'a canary begins' : 'the canary ends');
   }
 
-  /** Ends a version that no label stands at, and gives its memory back. */
+  /** Ends a version that no label stands at, once what it has begun is answered, and gives its memory back. */
   async remove(name: string, version: string): Promise<void> {
     const model = this.#model(name);
     const state = model.versions.get(version);
@@ -171,7 +171,9 @@ export class ModelRepository {
     if (model.labels.stable === version || model.labels.canary?.version === version) throw new Problem('conflict', `A label stands at version ${version}. Move it first.`);
     model.versions.delete(version);
     this.#publish();
-    if (state.status === 'loaded') await state.served.stop(new Problem('unknown-model', `${name} has no version ${version} any more.`));
+    if (state.status !== 'loaded') return;
+    await state.served.drain(this.#closing.signal);
+    await state.served.stop(new Problem('unknown-model', `${name} has no version ${version} any more.`));
   }
 
   /** Tells what became of a request: a canary that departs from the stable version is taken back. */

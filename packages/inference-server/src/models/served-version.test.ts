@@ -1,28 +1,12 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
 import { Problem } from '../problems.js';
-import type { EngineChoice } from '../compute/messages.js';
+import { dyingEngine } from '../testing/engines.js';
 import { temporaryFolder, writeRandomModel } from '../testing/models.js';
 import { SILENT } from '../testing/server.js';
 import { ServedVersion } from './served-version.js';
 
 const patience = { key: 'a', timeoutMs: 10_000, signal: new AbortController().signal };
 const blank = () => new Float32Array(64 * 64 * 3);
-
-/** libtorch's engine, in whose thread the first message ends the thread, `times` times. */
-async function dyingEngine(folder: string, times: number): Promise<EngineChoice> {
-  const file = join(folder, 'engine.mjs'), engine = import.meta.resolve('@chameleon/tfjs-libtorch').replace('/src/index.ts', '/dist/index.js');
-  await writeFile(file, `import { existsSync, writeFileSync } from 'node:fs';
-export * from ${JSON.stringify(engine)};
-import { parentPort } from 'node:worker_threads';
-const marks = Array.from({ length: ${times} }, (_, i) => ${JSON.stringify(join(folder, 'death-'))} + i);
-const mark = marks.find((path) => !existsSync(path));
-if (mark) parentPort.on('message', () => { writeFileSync(mark, ''); process.exit(7); });
-`);
-  return { module: pathToFileURL(file).href, backend: 'libtorch' };
-}
 
 test('a lost compute thread is replaced, and its pictures are computed by the next', async () => {
   await using folder = await temporaryFolder();

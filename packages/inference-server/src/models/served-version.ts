@@ -14,6 +14,9 @@ export interface ServedVersionOptions {
   log: Logger;
 }
 
+/** ms for what a version has begun to be answered before it is unloaded. */
+const DRAIN_MS = 10_000;
+
 /** Threads that may be lost one after the other before the version counts as failed. */
 const MAX_LOSSES = 5;
 
@@ -62,6 +65,11 @@ export class ServedVersion {
   /** Grad-CAM of one picture. */
   async explain(picture: Float32Array, classIndex: number | null): Promise<Explanation> {
     return this.#withThread((thread) => thread.explain(picture, classIndex));
+  }
+
+  /** Until what was begun is answered, within a deadline or until the signal aborts. Nobody may ask it any more. */
+  drain(signal: AbortSignal): Promise<void> {
+    return this.queue.whenUnused(AbortSignal.any([signal, AbortSignal.timeout(DRAIN_MS)]));
   }
 
   /** Refuses what waits, ends the thread and gives its memory back. */
