@@ -74,6 +74,25 @@ describe('two replicas', () => {
     expect(await exited).toBe(0);
   });
 
+  it('judge a canary each by what it sees: when one takes it back, all do', async () => {
+    const served = await serve('--models-root', 'models', '--canary-min-requests', '20');
+    const { url, child, exited } = served;
+    await put(`${url}/v1/models/clothes/versions`, { path: 'contrary' });
+    await put(`${url}/v1/models/clothes/labels/canary`, { version: '2', traffic_share: 0.5 });
+    const versions = async () => new Set(await Promise.all(Array.from({ length: 16 }, async () => ((await (await classify(url)).json()) as { model: { version: string } }).model.version)));
+    expect([...(await versions())].sort()).toEqual(['1', '2']);
+    const { stop } = clients(url, picture);
+    await expect.poll(served.err, { timeout: 30_000 }).toMatch(/"model":"clothes","version":"2","reason":"it calls [\d.]+ % of the pictures \w+, the stable version [\d.]+ %"[^\n]*"the canary was taken back"/);
+    await expect.poll(async () => [...(await versions())], { timeout: 10_000 }).toEqual(['1']);
+    const { errors, timeouts, non2xx } = await stop();
+    expect({ errors, timeouts, non2xx }).toEqual({ errors: 0, timeouts: 0, non2xx: 0 });
+    const { models } = (await (await fetch(`${url}/v1/models`)).json()) as { models: { labels: object; rollback: object }[] };
+    expect(models[0]).toMatchObject({ labels: { stable: '1', canary: null }, rollback: { version: '2', reason: expect.stringMatching(/^it calls (0|100)\.0 % of the pictures \w+, the stable version (0|100)\.0 %$/) as unknown } });
+    expect(await figure(url, /chameleon_canary_rollbacks_total\{model="clothes"\} (\d+)/)).toBeGreaterThanOrEqual(1);
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+  });
+
   it('refuse what one process refuses, and say that a model can not be loaded', async () => {
     const { url, child, exited } = await serve('--models-root', 'models');
     expect((await fetch(`${url}/v1/classify`, { method: 'POST', headers: { 'Content-Type': 'image/jpeg' }, body: 'no picture' })).status).toBe(415);

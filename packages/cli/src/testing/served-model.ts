@@ -3,19 +3,20 @@ import { once } from 'node:events';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { createClassifier, stateDictOf, writeSafetensors } from '@chameleon/core';
+import { createClassifier, hostTensor, stateDictOf, toFloat32, writeSafetensors } from '@chameleon/core';
 import { IMAGENET_NORMALIZATION, drawDataset } from '@chameleon/data';
 import '@chameleon/tfjs-libtorch';
 import { writeModel } from '@chameleon/trainer';
 import { ready, setBackend } from '@tensorflow/tfjs-core';
 import { BIN, plainEnvironment, temporaryFolder } from './chameleon.js';
 
-/** A model folder with a small network of random weights. */
-export async function writeRandomModel(folder: string, { name = 'clothes', seed = 1 } = {}): Promise<void> {
+/** A model folder with a small network of random weights; `contrary` gives each picture the other class than without. */
+export async function writeRandomModel(folder: string, { name = 'clothes', seed = 1, contrary = false } = {}): Promise<void> {
   await setBackend('libtorch');
   await ready();
   const model = createClassifier({ architecture: 'resnet16w32', classCount: 2, head: 'linear', seed });
-  await writeModel(folder, writeSafetensors(stateDictOf(model)), {
+  const state = [...stateDictOf(model)].map(([key, values]) => [key, contrary && key.startsWith('fc.') ? hostTensor(toFloat32(values).map((value) => -value), values.shape) : values] as const);
+  await writeModel(folder, writeSafetensors(new Map(state)), {
     name, architecture: 'resnet16w32', head: 'linear', classes: ['camouflage', 'normal'], imageSize: 64, normalization: IMAGENET_NORMALIZATION, precision: 'float32', recipe: 'none', validAccuracy: null, runId: `run-${seed}`, createdAt: new Date(0).toISOString(),
   });
   model.dispose();
@@ -41,7 +42,7 @@ export async function startServe(cwd: string, args: string[], environment: Recor
 export interface TwoModels extends AsyncDisposable {
   /** A JPEG file. */
   picture: Buffer;
-  /** Serves ./models/first; ./models/second lies beside it. The process ends with the fixture, if not before. */
+  /** Serves ./models/first; ./models/second and ./models/contrary, which always calls the other class, lie beside it. The process ends with the fixture, if not before. */
   serve(...args: string[]): Promise<Served>;
 }
 
@@ -51,6 +52,7 @@ export async function twoModels(...settings: string[]): Promise<TwoModels> {
   await mkdir(join(folder.path, 'models'));
   await writeRandomModel(join(folder.path, 'models/first'));
   await writeRandomModel(join(folder.path, 'models/second'), { seed: 2 });
+  await writeRandomModel(join(folder.path, 'models/contrary'), { contrary: true });
   await drawDataset(join(folder.path, 'photos'), { count: 2, size: 64 });
   return {
     picture: await readFile(join(folder.path, 'photos/normal_clothes/0000.jpg')),

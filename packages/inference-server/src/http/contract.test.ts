@@ -215,6 +215,18 @@ describe('who may ask', () => {
     const { type } = await expectProblem(refused, 429);
     expect(type).toBe('urn:chameleon:problem:rate-limited');
   });
+
+  test('each key has its own requests a minute, whatever the others do', async () => {
+    const keys = ['phone', 'cluster'].map((name) => createKey(name, ['classify']));
+    const keysFile = join(folder.path, 'limited-keys.json');
+    await writeFile(keysFile, JSON.stringify({ keys: keys.map(({ stored }) => stored) }));
+    await using limited = await startTestServer({ models: [{ path: folder.path }], keysFile, requestsPerMinute: 2 });
+    const ask = async ({ text }: { text: string }) => (await fetch(`${limited.url}/v1/models`, { headers: { authorization: `Bearer ${text}` } })).status;
+    const [phone, cluster] = keys as [typeof keys[number], typeof keys[number]];
+    expect([await ask(phone), await ask(phone), await ask(phone), await ask(phone)]).toEqual([200, 200, 429, 429]);
+    expect([await ask(cluster), await ask(cluster), await ask(cluster)]).toEqual([200, 200, 429]);
+    expect((await fetch(`${limited.url}/readyz`)).status).toBe(200);
+  });
 });
 
 function rawRequest(text: string): Promise<string> {
