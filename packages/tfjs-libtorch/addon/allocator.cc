@@ -181,8 +181,14 @@ int64_t memory_limit() {
 
 void empty_cache() {
   auto& allocator = CachingAllocator::instance();
-  std::lock_guard<std::mutex> lock(allocator.mutex);
-  allocator.drop_idle();
+  {
+    std::lock_guard<std::mutex> lock(allocator.mutex);
+    allocator.drop_idle();
+  }
+#if defined(__GLIBC__)
+  // glibc keeps what is freed for each thread's next need, also for threads that have ended.
+  malloc_trim(0);
+#endif
 }
 
 }  // namespace chameleon

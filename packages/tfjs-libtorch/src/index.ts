@@ -80,6 +80,9 @@ export const setThreads = (count: number): void => addon().setThreads(count);
  */
 export const bindThreads = (): boolean => addon().bindThreads();
 
+/** Gives memory that is kept for later tensors back to the system: for when a network is let go for good. */
+export const emptyCache = (): void => addon().emptyCache();
+
 /** The allocator's figures for this process (of a GPU's memory with libtorch 2.10 or newer), and the start of a new peak. */
 export const memory = () => addon().memory();
 /** The most that tensors may take of the machine's memory, in bytes; beyond it there is an error that says so. 0, as at the start: what the machine, its control groups and `ulimit -v` give. */

@@ -2,7 +2,7 @@ import type { ModelCard, ServedPrecision } from '@chameleon/core';
 
 /** A TensorFlow.js backend by the module that registers it; or ONNX Runtime (`onnxruntime`) by its own. */
 export interface EngineChoice {
-  /** A module's name or URL: importing it registers the backend; where it exports `setThreads`, that is called with `threads`, and then `bindThreads`, where it does. */
+  /** A module's name or URL: importing it registers the backend. Where it exports them, `setThreads` is called with `threads`, then `bindThreads`, and `emptyCache` once the model is let go. */
   module: string;
   /** What TF.js calls the backend. */
   backend: string;

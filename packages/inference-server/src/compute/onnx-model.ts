@@ -5,7 +5,7 @@ import { writeOnnx } from '../exports/onnx.js';
 import { channelsFirst } from '../exports/run-exported.js';
 import { readModelFolder } from '../models/model-folder.js';
 import type { EngineChoice, HeatMap, PrecisionChoice } from './messages.js';
-import { openServedModel } from './open-model.js';
+import { giveMemoryBack, openServedModel } from './open-model.js';
 import { type ServedModel, withoutInt8 } from './served-model.js';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
@@ -53,6 +53,9 @@ export class OnnxModel {
 
   async dispose(): Promise<void> {
     await this.session.release();
-    (await this.#explaining?.catch(() => null))?.dispose();
+    const explaining = await this.#explaining?.catch(() => null);
+    if (!explaining) return;
+    explaining.dispose();
+    await giveMemoryBack(this.gradients);
   }
 }

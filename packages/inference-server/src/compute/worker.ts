@@ -1,8 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ComputeReply, ComputeRequest, ComputeSetup } from './messages.js';
 import { OnnxModel } from './onnx-model.js';
-import { openServedModel } from './open-model.js';
-import type { ServedModel } from './served-model.js';
+import { giveMemoryBack, openServedModel } from './open-model.js';
+import { ServedModel } from './served-model.js';
 
 /** The compute thread: loads one model, warms it, then answers one request after another. */
 
@@ -37,11 +37,16 @@ async function answer(model: ServedModel | OnnxModel, request: Exclude<ComputeRe
   }
 }
 
+async function letGo(model: ServedModel | OnnxModel): Promise<void> {
+  await model.dispose();
+  if (model instanceof ServedModel) await giveMemoryBack(setup.engine);
+}
+
 try {
   const model = await open(setup);
   port.on('message', (request: ComputeRequest) => {
     if (request.kind === 'stop') {
-      void Promise.resolve(model.dispose()).finally(() => port.close());
+      void letGo(model).finally(() => port.close());
       return;
     }
     void answer(model, request).then((reply) => port.postMessage(reply));
