@@ -15,7 +15,7 @@ import { median, percentile, rounded } from './serve/statistics.mjs';
  * loop of decoding and the model. ResNet34 at 224 px with weights from a seed, on photographs.
  */
 
-export const HELP = `Usage: node tools/bench/serve.mjs [options]
+export const HELP = `Usage: npm run bench -- serve [options]
 
 Needs CHAMELEON_TEST_DATA, for its photographs, and a build.
 
@@ -28,7 +28,7 @@ Needs CHAMELEON_TEST_DATA, for its photographs, and a build.
   --json           print the results as JSON
   --to FILE        and write them there
 
-Example: CHAMELEON_TEST_DATA=~/data node tools/bench/serve.mjs --json --to benchmarks/results/serve.json
+Example: CHAMELEON_TEST_DATA=~/data npm run bench -- serve --json --to benchmarks/results/serve.json
 `;
 
 const PARTS = ['latency', 'throughput', 'overload', 'cold-start', 'memory'];
@@ -43,7 +43,7 @@ export async function main(args) {
   const settings = { precision: values.precision, seconds: Number(values.seconds), rounds: Number(values.rounds), requests: Number(values.requests), size: Number(values['image-size']) };
   const folder = await mkdtemp(join(tmpdir(), 'chameleon-bench-'));
   try {
-    const results = { command: ['node tools/bench/serve.mjs', ...args].join(' '), ...(await facts()), model: `resnet34, ${settings.size} px, weights from a seed`, ...settings, ...(await measure(parts, settings, folder)) };
+    const results = { command: ['npm run bench -- serve', ...args].join(' '), ...(await facts()), model: `resnet34, ${settings.size} px, weights from a seed`, ...settings, ...(await measure(parts, settings, folder)) };
     await publish(results, values, describe);
   } finally {
     await rm(folder, { recursive: true, force: true });
