@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { getKernel, registerBackend } from '@tensorflow/tfjs-core';
-import { addon } from './addon.js';
+import { addon, useDevice } from './addon.js';
 import { LibtorchBackend } from './backend.js';
 import { BACKEND_NAME } from './kernel.js';
 import { registerActivations } from './kernels/activation.js';
@@ -37,6 +37,7 @@ const families = [
 ];
 for (const register of families) register();
 registerBackend(BACKEND_NAME, () => {
+  if (process.env.CHAMELEON_DEVICE) useDevice(process.env.CHAMELEON_DEVICE as 'cpu' | 'cuda');
   // Which of them there are, only the loaded addon knows.
   registerPreparedConvolution();
   if (process.env.CHAMELEON_FUSION !== 'off') registerFusion();

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Adam, createClassifier, freeze, unfreeze } from '@chameleon/core';
-import { libtorchVersion, setThreads } from '@chameleon/tfjs-libtorch';
+import { libtorchVersion, memory, resetPeak, setThreads, useDevice } from '@chameleon/tfjs-libtorch';
 import { alone } from '@chameleon/trainer';
 import { setBackend } from '@tensorflow/tfjs-core';
 import { trainStep } from '../../../packages/trainer/dist/training-step.js';
@@ -13,17 +13,20 @@ import { median } from '../serve/statistics.mjs';
 const megabytes = (field) => Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
 
 const PHASES = ['forward', 'backward', 'exchange', 'optimizer'];
-let baseline, model, batch, groups, settings;
+let baseline, device, model, batch, groups, settings;
 const optimizer = new Adam();
 
 const calls = {
-  async build({ arch, kind, precision, batch: rows, size, threads }) {
+  async build({ arch, kind, precision, batch: rows, size, threads, device: wanted }) {
+    device = wanted;
+    useDevice(device);
     await setBackend('libtorch');
     setThreads(threads);
     globalThis.gc?.();
     // What importing costs is not the step's: memory counts from here.
     baseline = megabytes('VmRSS');
-    writeFileSync('/proc/self/clear_refs', '5');
+    if (device === 'cpu') writeFileSync('/proc/self/clear_refs', '5');
+    else resetPeak();
     model = createClassifier({ architecture: arch, classCount: 2, head: 'linear', seed: 1 });
     if (kind === 'full') unfreeze(model);
     else freeze(model, { batchNorm: kind });
@@ -49,7 +52,7 @@ const calls = {
     }
     return { stepMs: median(stepMs), loss, phasesMs: Object.fromEntries(PHASES.map((phase) => [phase, median(phaseMs[phase])])) };
   },
-  memory: () => ({ peakMiB: megabytes('VmHWM') - baseline, processPeakMiB: megabytes('VmHWM') }),
+  memory: () => ({ peakMiB: device === 'cpu' ? megabytes('VmHWM') - baseline : memory().peakBytes / 2 ** 20, processPeakMiB: megabytes('VmHWM') }),
 };
 
 const tell = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);

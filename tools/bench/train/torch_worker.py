@@ -23,15 +23,17 @@ def restart_peak() -> None:
 
 
 class Worker:
-    def build(self, arch: str, kind: str, precision: str, batch: int, size: int, threads: int) -> dict:
+    def build(self, arch: str, kind: str, precision: str, batch: int, size: int, threads: int, device: str) -> dict:
+        self.device = device
         torch.set_num_threads(threads)
         torch.manual_seed(1)
         gc.collect()
         # What importing costs is not the step's: memory counts from here.
         self.baseline = megabytes('VmRSS:')
-        restart_peak()
+        if device == 'cpu':
+            restart_peak()
         self.rounded = precision == 'bfloat16'
-        self.model = getattr(torchvision.models, arch)(num_classes=2).to(memory_format=torch.channels_last)
+        self.model = getattr(torchvision.models, arch)(num_classes=2).to(device, memory_format=torch.channels_last)
         self.model.train()
         norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
         for parameter in self.model.parameters():
@@ -43,15 +45,17 @@ class Worker:
             for parameter in norm.parameters():
                 parameter.requires_grad = kind in ('full', 'batch-norm-only')
         self.optimizer = torch.optim.Adam([parameter for parameter in self.model.parameters() if parameter.requires_grad], lr=1e-4)
-        self.x = torch.rand(batch, 3, size, size).mul_(2).sub_(1).to(memory_format=torch.channels_last)
+        self.x = torch.rand(batch, 3, size, size).mul_(2).sub_(1).contiguous(memory_format=torch.channels_last)
         self.y = torch.arange(batch) % 2
         return {'version': torch.__version__, 'threads': torch.get_num_threads()}
 
     def step(self) -> float:
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=self.rounded):
-            logits = self.model(self.x)
-        loss = nn.functional.cross_entropy(logits.float(), self.y)
+        # As a loader gives them: each step's pictures come from the processor's memory.
+        x, y = self.x.to(self.device), self.y.to(self.device)
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.rounded):
+            logits = self.model(x)
+        loss = nn.functional.cross_entropy(logits.float(), y)
         loss.backward()
         self.optimizer.step()
         return loss.item()
@@ -65,7 +69,8 @@ class Worker:
         return {'stepMs': statistics.median(times), 'loss': loss}
 
     def memory(self) -> dict:
-        return {'peakMiB': megabytes('VmHWM:') - self.baseline, 'processPeakMiB': megabytes('VmHWM:')}
+        peak = megabytes('VmHWM:') - self.baseline if self.device == 'cpu' else torch.cuda.max_memory_allocated() / 2 ** 20
+        return {'peakMiB': peak, 'processPeakMiB': megabytes('VmHWM:')}
 
 
 if __name__ == '__main__':

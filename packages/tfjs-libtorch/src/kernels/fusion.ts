@@ -1,5 +1,5 @@
 import { type TensorInfo, unregisterKernel } from '@tensorflow/tfjs-core';
-import { type Addon, type Handle, addon } from '../addon.js';
+import { type Addon, type Handle, addon, deviceInUse } from '../addon.js';
 import { BACKEND_NAME, type Inputs, type KernelScope, defineKernel } from '../kernel.js';
 
 interface BatchNormAttrs { training: boolean; momentum: number; epsilon: number; relu: boolean; inPlace: boolean }
@@ -13,6 +13,8 @@ export const FUSED_KERNELS = ['BatchNormActivation', 'BatchNormActivationBackwar
  * there is for `useFusion` to say, which the environment variable CHAMELEON_FUSION=off does at the start.
  */
 export function registerFusion(): void {
+  // They are written for the processor.
+  if (deviceInUse() !== 'cpu') return;
   registerBatchNorm();
   const { packFilter, packedConvolution, packedConvolutionInputGradient, packedConvolutionFilterGradient } = addon();
   if (packFilter && packedConvolution && packedConvolutionInputGradient && packedConvolutionFilterGradient) {

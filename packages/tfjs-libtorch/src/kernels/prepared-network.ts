@@ -1,5 +1,5 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
-import { addon } from '../addon.js';
+import { addon, deviceInUse } from '../addon.js';
 import { defineKernel, nchw, nhwc } from '../kernel.js';
 
 /** A step between numbered values; 0 are the pictures. A convolution's filter and bias are the next of those given. A pooling is of 3 x 3, stride 2, padding 1. */
@@ -10,7 +10,7 @@ interface Value { scale: number; signed: boolean }
 /** All convolutions of a network in one call, where the library that libtorch computes with is there in a version that we know. */
 export function registerPreparedNetwork(): void {
   const { prepareNetwork, runNetwork, multipliesBytes } = addon();
-  if (!prepareNetwork || !runNetwork) return;
+  if (!prepareNetwork || !runNetwork || deviceInUse() !== 'cpu') return;
 
   /** Filters [out, in, height, width] and biases [out] → a tensor that stands for the network; disposing it lets the network go. */
   defineKernel<{ steps: Step[]; values: Value[]; precision: 'float32' | 'bfloat16' }>('PrepareNetwork', (scope, inputs, { steps, values, precision }) => {

@@ -3,14 +3,14 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-const PYTHON = '/usr/bin/python3';
+const PYTHON = process.env['CHAMELEON_PYTHON'] ?? '/usr/bin/python3';
 const SCRIPTS = join(dirname(fileURLToPath(import.meta.url)), '../../../../../tools/reference');
 
-/** Whether Debian's python3-torch and python3-torchvision, the reference, are installed. */
+/** Whether the reference is installed: Debian's python3-torch and python3-torchvision, or those of the Python that CHAMELEON_PYTHON names. */
 export const hasReference = spawnSync(PYTHON, ['-c', 'import torch, torchvision'], { stdio: 'ignore' }).status === 0;
 
 /** What the name of a test that is skipped says. */
-export const missingReference = hasReference ? '' : ' (skipped: /usr/bin/python3 has no torch and torchvision)';
+export const missingReference = hasReference ? '' : ` (skipped: ${PYTHON} has no torch and torchvision)`;
 
 /** The folder of real photographs and weights, or null. */
 export const testData: string | null = process.env['CHAMELEON_TEST_DATA'] ?? null;
