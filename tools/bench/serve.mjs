@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { closedLoop, openLoop, sendOne } from './serve/clients.mjs';
 import { facts } from './serve/facts.mjs';
@@ -23,6 +24,8 @@ Needs CHAMELEON_TEST_DATA, for its photographs, and a build.
   --precision P    bfloat16 (default), float32, or int8
   --seconds N      of each measurement under load (default: 10)
   --rounds N       of requests one at a time to either server (default: 100)
+  --rest-ms N      before each of them (default: 100). The threads of ONNX Runtime go on spinning for a while after an answer,
+                   on a processor that the next server's turn would need, and nobody runs two servers in turns.
   --requests N     over which memory is watched (default: 20000)
   --image-size PX  that the model takes (default: 224; the goals are for that, and memory can be watched sooner with 64)
   --json           print the results as JSON
@@ -35,12 +38,12 @@ const PARTS = ['latency', 'throughput', 'overload', 'cold-start', 'memory'];
 const CLIENTS = 32;
 
 export async function main(args) {
-  const { values } = parseArgs({ args, options: { parts: { type: 'string', default: PARTS.join() }, precision: { type: 'string', default: 'bfloat16' }, seconds: { type: 'string', default: '10' }, rounds: { type: 'string', default: '100' }, requests: { type: 'string', default: '20000' }, 'image-size': { type: 'string', default: '224' }, json: { type: 'boolean', default: false }, to: { type: 'string' }, help: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({ args, options: { parts: { type: 'string', default: PARTS.join() }, precision: { type: 'string', default: 'bfloat16' }, seconds: { type: 'string', default: '10' }, rounds: { type: 'string', default: '100' }, 'rest-ms': { type: 'string', default: '100' }, requests: { type: 'string', default: '20000' }, 'image-size': { type: 'string', default: '224' }, json: { type: 'boolean', default: false }, to: { type: 'string' }, help: { type: 'boolean', default: false } } });
   if (values.help) return void process.stdout.write(HELP);
   const parts = values.parts.split(',');
   const unknown = parts.find((part) => !PARTS.includes(part));
   if (unknown !== undefined) throw new Error(`There is no part called ${unknown}. Choose of ${PARTS.join(', ')}.`);
-  const settings = { precision: values.precision, seconds: Number(values.seconds), rounds: Number(values.rounds), requests: Number(values.requests), size: Number(values['image-size']) };
+  const settings = { precision: values.precision, seconds: Number(values.seconds), rounds: Number(values.rounds), restMs: Number(values['rest-ms']), requests: Number(values.requests), size: Number(values['image-size']) };
   const folder = await mkdtemp(join(tmpdir(), 'chameleon-bench-'));
   try {
     const results = { command: ['npm run bench -- serve', ...args].join(' '), ...(await facts()), model: `resnet34, ${settings.size} px, weights from a seed`, ...settings, ...(await measure(parts, settings, folder)) };
@@ -68,14 +71,17 @@ async function measure(parts, settings, folder) {
 }
 
 /** One request at a time, to either server in turn: ms from request to answer. */
-async function latency(ours, baseline, pictures, { rounds }) {
+async function latency(ours, baseline, pictures, { rounds, restMs }) {
   const times = { ours: [], baseline: [] };
   const stages = { decode: [], queue: [], compute: [], total: [] };
   for (let i = 0; i < rounds; i++) {
-    const { ms, body } = await sendOne(ours.url, pictures[i % pictures.length]);
+    const picture = pictures[i % pictures.length];
+    await delay(restMs);
+    const { ms, body } = await sendOne(ours.url, picture);
     times.ours.push(ms);
     for (const stage of Object.keys(stages)) stages[stage].push(body.timings_ms[stage]);
-    times.baseline.push((await sendOne(baseline.url, pictures[i % pictures.length])).ms);
+    await delay(restMs);
+    times.baseline.push((await sendOne(baseline.url, picture)).ms);
   }
   const [oursMs, baselineMs] = [median(times.ours), median(times.baseline)];
   return { ...rounded({ oursMs, baselineMs, oursP99Ms: percentile(times.ours, 0.99), baselineP99Ms: percentile(times.baseline, 0.99), ratio: baselineMs / oursMs }), stagesMs: rounded(Object.fromEntries(Object.entries(stages).map(([stage, values]) => [stage, median(values)]))) };
