@@ -67,3 +67,8 @@ describe('without a terminal', () => {
     expect(table.out + failed.err).not.toMatch(/\x1b/);
   });
 });
+
+it('ends quietly when whoever reads its output has seen enough', () => {
+  const { stdout, stderr } = spawnSync('sh', ['-c', `'${process.execPath}' '${BIN}' train --help | head -n 1`], { env: plainEnvironment(), encoding: 'utf8' });
+  expect([stdout, stderr]).toEqual(['Usage: chameleon train [options]\n', '']);
+});
