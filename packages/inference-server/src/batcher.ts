@@ -3,7 +3,7 @@
  * before its pictures are decoded (what the queue can't take costs no decoding), each picture then arrives when it is decoded, and
  * `take` gives the next batch, or the time at which to ask again.
  *
- * - The bound counts pictures, decoding ones too. At the bound, a key that holds less than the heaviest one pushes out that key's
+ * - The bound counts pictures, from when they are taken in until they are answered: it bounds the time that one may wait. At the bound, a key that holds less than the heaviest one pushes out that key's
  *   newest request ("longest queue drop", McKenney 1991); else the newcomer is refused.
  * - Keys take turns within a batch, so a key that sends much delays itself, not the others.
  * - The delay adapts: an idle engine waits for more only while the next picture is expected sooner than sharing a batch would save.
@@ -12,7 +12,7 @@
 export interface BatcherOptions {
   /** Pictures a batch. */
   maxBatch: number;
-  /** Pictures that are being decoded or wait. */
+  /** Pictures that are being decoded, wait or are being computed. */
   maxQueue: number;
   /** The longest that a picture waits for company while the engine is idle. */
   maxDelayMs: number;
@@ -34,7 +34,8 @@ export class Batcher {
   readonly #cost = new BatchCost();
   #gapMs = Infinity;
   #lastArrivalMs = -Infinity;
-  #computing = false;
+  /** Pictures of the batch under way. */
+  #computing = 0;
   #nextId = 1;
   #nextRequest = 1;
 
@@ -43,6 +44,11 @@ export class Batcher {
   /** Pictures that are being decoded or wait. */
   get length(): number {
     return this.#jobs.size;
+  }
+
+  /** Of `maxQueue` places, those that are taken. */
+  get taken(): number {
+    return this.length + this.#computing;
   }
 
   /** Reserves places for a request's pictures, all or none. Those of `evicted` have lost theirs. */
@@ -84,29 +90,29 @@ export class Batcher {
   take(nowMs: number): Take {
     const expired = this.#expire(nowMs);
     const ready = this.#readyCount();
-    if (this.#computing || ready === 0) return { kind: 'idle', expired };
+    if (this.#computing > 0 || ready === 0) return { kind: 'idle', expired };
     const untilMs = this.#waitUntil(ready, nowMs);
     if (untilMs > nowMs) return { kind: 'wait', untilMs, expired };
     const jobs = this.#takeTurns(Math.min(ready, this.options.maxBatch));
-    this.#computing = true;
+    this.#computing = jobs.length;
     return { kind: 'batch', jobs, expired };
   }
 
   /** Says that the batch is done, or lost (`computeMs` null). */
   finish(batchSize: number, computeMs: number | null): void {
-    this.#computing = false;
+    this.#computing = 0;
     if (computeMs !== null) this.#cost.observe(batchSize, computeMs);
   }
 
   /** How long a picture that comes now is expected to wait. */
   expectedWaitMs(): number {
-    const batches = Math.ceil(this.length / this.options.maxBatch) + (this.#computing ? 1 : 0);
+    const batches = Math.ceil(this.length / this.options.maxBatch) + (this.#computing > 0 ? 1 : 0);
     return batches * this.#cost.of(Math.min(this.options.maxBatch, Math.max(1, this.length)));
   }
 
   /** The requests to push out so that `count` more fit, already gone; null when the newcomer has to go. */
   #makeRoom(count: number, key: string): JobId[] | null {
-    const excess = this.length + count - this.options.maxQueue;
+    const excess = this.taken + count - this.options.maxQueue;
     if (count > this.options.maxQueue) return null;
     if (excess <= 0) return [];
     const held = new Map<string, number>();

@@ -37,7 +37,7 @@ serveCalls({
 function live(connection, workerId) {
   let generation = 0;
   const position = { step: 0, epoch: 0 };
-  const beat = () => connection.send({ $case: 'heartbeat', value: { generation, position, phase: 'forward', samples: 0, phaseSeconds: { data: 0.01, forward: 0.1, backward: 0.2, exchange: 0.05, optimizer: 0.01 }, memoryBytes: 2 ** 30 } });
+  const beat = () => connection.send({ $case: 'heartbeat', value: { generation, position, phase: 'forward', samples: 0, phaseSeconds: { data: 0.01, forward: 0.1, backward: 0.2, exchange: 0.05, optimizer: 0.01 }, memoryBytes: 2 ** 30, gpus: [] } });
   const timer = setTimeout(() => void (beat(), (interval = setInterval(beat, HEARTBEAT_MS))), Math.random() * HEARTBEAT_MS);
   let interval;
   const stop = () => void (clearTimeout(timer), clearInterval(interval));
@@ -50,7 +50,7 @@ function live(connection, workerId) {
     } else if (message.$case === 'abandon') end(Ended_Reason.ABANDONED);
     else if (message.$case === 'pause') end(Ended_Reason.PAUSED);
   }, stop);
-  connection.send({ $case: 'ready', value: { address: '127.0.0.1', port: 4000, seesRunDirectory: true, position, inMemory: false } });
+  connection.send({ $case: 'ready', value: { address: '127.0.0.1', port: 4000, seesRunDirectory: true, position, inMemory: false, cores: '' } });
   return { workerId, die: () => void (stop(), connection.close()) };
 }
 

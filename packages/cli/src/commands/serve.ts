@@ -46,7 +46,7 @@ const SERVE_SETTINGS = [
   { flags: '--replicas <n>', help: 'processes that compute, behind the one port: one a GPU, or shares of the cores (default: 1)', parse: positive },
   { flags: '--backend <name>', choices: ['auto', ...SERVING_BACKENDS], help: 'what computes (default: the best that loads)' },
   { flags: '--max-batch <n>', help: 'pictures computed at once (default: 16)', parse: positive },
-  { flags: '--max-queue <n>', help: 'pictures of a model that may wait; more get 429 (default: 128)', parse: positive },
+  { flags: '--max-queue <n>', help: 'pictures of a model that wait or are computed; more get 429 (default: 128)', parse: positive },
   { flags: '--max-delay-ms <n>', help: 'ms that a picture waits for company while nothing is computed (default: 5)', parse: integer },
   { flags: '--decode-threads <n>', help: 'threads that decode (default: the cores)', parse: positive },
   { flags: '--requests-per-minute <n>', help: 'of each key (default: any number)', parse: positive },
