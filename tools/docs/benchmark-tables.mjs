@@ -14,6 +14,7 @@ const root = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 export const PLACES = [
   { page: root('packages/tfjs-libtorch/README.md'), name: 'train', results: root('benchmarks/results/train.json'), render: trainTable },
   { page: root('README.md'), name: 'train-short', results: root('benchmarks/results/train.json'), render: shortTable },
+  ...['serve', 'serve-int8'].map((name) => ({ page: root('packages/inference-server/README.md'), name, results: root(`benchmarks/results/${name}.json`), render: serveTable })),
   ...scalingPlaces(root),
 ].filter(({ results }) => existsSync(results));
 
@@ -45,6 +46,21 @@ export function shortTable({ rows }) {
     return row ? `${times(row.ratio)} (${Math.round(row.chameleonMs)} ms)` : '';
   };
   return table([['step of ResNet34', ...precisions], ...kinds.map((kind) => [kind, ...precisions.map((precision) => cell(kind, precision))])]);
+}
+
+/** What was measured of the server beside a plain route with ONNX Runtime in float32. */
+export function serveTable({ precision, model, machine, command, latency, throughput, overload, coldStart, memory }) {
+  const rows = [
+    latency && ['one request at a time, median', `${latency.oursMs.toFixed(1)} ms`, `${latency.baselineMs.toFixed(1)} ms`, `${times(latency.ratio)} times as fast`],
+    throughput && [`${throughput.clients} clients, pictures a second`, throughput.oursPerSecond.toFixed(1), throughput.baselinePerSecond.toFixed(1), `${times(throughput.ratio)} times as many`],
+    throughput && ['– of what decoding and the model reach without HTTP', `${Math.round(100 * throughput.ofBare)} %`, '', ''],
+    overload && ['twice the load: p99 of the accepted', `${Math.round(overload.acceptedP99Ms)} ms`, '', `allowed ${Math.round(overload.allowedP99Ms)} ms; ${Object.entries(overload.statuses).map(([status, count]) => `${count} × ${status}`).join(', ')}`],
+    coldStart && ['from the start of the process to ready', `${coldStart.seconds.toFixed(2)} s`, '', ''],
+    memory && [`resident memory over ${memory.requests} requests`, `${Math.round(memory.residentMiB[3])} MiB, then ${Math.round(memory.residentMiB.at(-1))} MiB`, '', ''],
+  ].filter(Boolean);
+  return `${table([['measured', `Chameleon, ${precision}`, 'ONNX Runtime behind Express', ''], ...rows])}
+
+${model[0].toUpperCase()}${model.slice(1)}, photographs, in turns of one run. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
