@@ -68,8 +68,10 @@ describe('the layout of buckets', () => {
     }));
   });
 
-  it('is a small first bucket, then of 25 MB', () => {
-    const buckets = layBuckets(Array.from({ length: 100 }, () => ({ size: 100_000 })), 2);
-    expect(buckets.map(({ entries }) => entries.length)).toEqual([3, 63, 34]);
+  it('is a small first bucket, then of 25 MB, and in the end of half of what is left, for nothing hides the last one', () => {
+    const lengths = (count: number) => layBuckets(Array.from({ length: count }, () => ({ size: 100_000 })), 2).map(({ entries }) => entries.length);
+    expect(lengths(100)).toEqual([3, 49, 24, 12, 6, 3, 3]);
+    expect(lengths(300).slice(0, 4)).toEqual([3, 63, 63, 63]);
+    expect(lengths(300).at(-1)).toBeLessThanOrEqual(3);
   });
 });
