@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query';
-import { type ReactNode, useState } from 'react';
+import { Fragment, type ReactNode, useState } from 'react';
 import { type Mistakes as Found, mistakesSchema } from '../../contract.js';
 import { ask } from '../api.js';
 import { formatValue } from '../format.js';
@@ -73,11 +73,16 @@ function Card({ run, data, mistake: { index, path, label, told, probability, has
           {heat && !failed ? <img className="heat" src={`${address}/heat-maps/${index}`} alt={`Where the model looked for ${said}`} onError={() => setFailed(true)} /> : null}
         </div>
         <figcaption>
-          <b>{said}</b>, {formatValue(probability, 'ratio')} sure<br />in truth {truth}<small>{path}</small>
+          <b>{said}</b>, {formatValue(probability, 'ratio')} sure<br />in truth {truth}<small>{breakable(path)}</small>
           {data.heatMaps && hasPicture ? <button type="button" aria-pressed={heat} onClick={() => (setHeat(!heat), setFailed(false))}>Where it looked</button> : null}
           {failed ? <small role="status">The server gave no heat map.</small> : null}
         </figcaption>
       </figure>
     </li>
   );
+}
+
+/** A path that may be broken behind its folders, rather than inside a name. */
+function breakable(path: string): ReactNode {
+  return path.split(/(?<=\/)/).map((part, i) => <Fragment key={i}>{i > 0 && <wbr />}{part}</Fragment>);
 }
