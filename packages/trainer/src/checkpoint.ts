@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Classifier, type HostTensor, type Optimizer, UserError, loadStateDict, readSafetensors, stateDictOf, toDevice, toHost, writeSafetensors } from '@chameleon/core';
@@ -77,9 +78,9 @@ const folderOf = (run: string, step: number) => join(run, FILES.checkpoints, Str
 
 /** Writes `checkpoints/<step>/`: beside its place, then renamed, so that a folder of that name is whole or absent. */
 export async function writeCheckpoint(run: string, step: number, { model, optimizer, state }: CheckpointBytes): Promise<void> {
-  const folder = folderOf(run, step), partial = `${folder}.partial`;
+  // Of its own name: one that was taken for lost may still be writing the same step.
+  const folder = folderOf(run, step), partial = `${folder}.${randomUUID().slice(0, 8)}.partial`;
   try {
-    await rm(partial, { recursive: true, force: true });
     await mkdir(partial, { recursive: true });
     await writeWhole(join(partial, 'model.safetensors'), model);
     await writeWhole(join(partial, 'optimizer.safetensors'), optimizer);
