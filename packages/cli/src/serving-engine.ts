@@ -1,4 +1,4 @@
-import { type BackendName, UserError, chooseBackend } from '@chameleon/core';
+import { type BackendName, UserError, chooseBackend, messageOf } from '@chameleon/core';
 import type { EngineChoice } from '@chameleon/inference-server';
 import { backendCandidates } from './engine.js';
 
@@ -22,7 +22,7 @@ export async function servingEngineFor(wanted: ServingBackend | 'auto'): Promise
       return { engine: await open(name), passedOver };
     } catch (error) {
       if (wanted !== 'auto') throw error;
-      passedOver.push({ name, reason: error instanceof Error ? error.message : String(error) });
+      passedOver.push({ name, reason: messageOf(error) });
     }
   }
   throw new UserError(`No backend can be used here. ${passedOver.map(({ reason }) => reason).join(' ')}`);
@@ -31,7 +31,7 @@ export async function servingEngineFor(wanted: ServingBackend | 'auto'): Promise
 async function open(name: ServingBackend): Promise<EngineChoice> {
   if (name !== 'onnxruntime') return engineOf((await chooseBackend(name, backendCandidates())).name);
   await import('onnxruntime-node').catch((error: unknown) => {
-    throw new UserError(`The backend onnxruntime cannot be used here. ${(error instanceof Error ? error.message : String(error)).split('\n')[0]!} Run \`npm install onnxruntime-node\`.`, { cause: error });
+    throw new UserError(`The backend onnxruntime cannot be used here. ${messageOf(error).split('\n')[0]!} Run \`npm install onnxruntime-node\`.`, { cause: error });
   });
   return { module: resolveFirst(PACKAGES.onnxruntime), backend: name, gradients: engineOf((await firstOf(['libtorch', 'wasm', 'cpu'])).name) };
 }

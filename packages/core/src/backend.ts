@@ -1,5 +1,5 @@
 import { findBackendFactory, setBackend } from '@tensorflow/tfjs-core';
-import { UserError } from './errors.js';
+import { UserError, messageOf } from './errors.js';
 
 /** Best first: `auto` takes the first that loads. */
 export const BACKENDS = ['libtorch', 'tensorflow', 'wasm', 'cpu'] as const;
@@ -54,6 +54,6 @@ async function refusal({ name, load }: BackendCandidate): Promise<string | null>
     // Not `findBackend`: that of a backend which starts asynchronously, as wasm does, is null until it is ready.
     return findBackendFactory(name) == null ? 'it loaded, but registered nothing' : null;
   } catch (error) {
-    return (error instanceof Error ? error.message : String(error)).split('\n')[0]!.trim();
+    return messageOf(error).split('\n')[0]!.trim();
   }
 }

@@ -12,6 +12,9 @@ export class UserError extends Error {
   }
 }
 
+/** What was thrown, in its own words. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 /** The value among `choices` that is nearest to `given` by edit distance, or null when none is near. */
 export function nearest(given: string, choices: Iterable<string>): string | null {
   let best: string | null = null;

@@ -1,4 +1,4 @@
-export { UserError, nearest } from './errors.js';
+export { UserError, messageOf, nearest } from './errors.js';
 export { randomStream, permutation, type RandomStream } from './random.js';
 export { type Precision, hasKernel, release } from './ops/kernels.js';
 export { supportsInt8, supportsPrecision, toPrecision } from './ops/precision.js';

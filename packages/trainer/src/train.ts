@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Classifier, type HostTensor, UserError, createClassifier, loadStateDict } from '@chameleon/core';
+import { type Classifier, type HostTensor, UserError, createClassifier, loadStateDict, messageOf } from '@chameleon/core';
 import { type Dataset, PictureLoader, makeManifest, openDataset, stepCount, verifyManifest } from '@chameleon/data';
 import { parse } from 'yaml';
 import { START, captureState, newestCheckpoint, restoreState } from './checkpoint.js';
@@ -107,7 +107,7 @@ async function trainIn(run: RunDirectory, config: TrainConfig, dataset: Dataset,
     await observe({ type: 'finish', step: result.position.step, validAccuracy: result.validAccuracy, seconds: (performance.now() - started) / 1000, reason: result.reason });
     return { ...result, path: run.path, id: run.id, classes: dataset.classes };
   } catch (error) {
-    await observe({ type: 'fault', message: error instanceof Error ? error.message : String(error) }).catch(() => undefined);
+    await observe({ type: 'fault', message: messageOf(error) }).catch(() => undefined);
     throw error;
   } finally {
     optimizer.dispose();

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { type ModelCard, type Precision, UserError, readSafetensors } from '@chameleon/core';
+import { type ModelCard, type Precision, UserError, messageOf, readSafetensors } from '@chameleon/core';
 import type * as Runtime from 'onnxruntime-node';
 import { writeOnnx } from '../exports/onnx.js';
 import { channelsFirst } from '../exports/run-exported.js';
@@ -31,7 +31,7 @@ export class OnnxModel {
     const { card, weights, weightsPath } = await readModelFolder(folder);
     const bytes = writeOnnx(card, readSafetensors(weights, weightsPath).tensors, version);
     const session = await runtime.InferenceSession.create(bytes, { intraOpNumThreads: threads, graphOptimizationLevel: 'all' }).catch((error: unknown) => {
-      throw new UserError(`ONNX Runtime does not take the model in ${folder} (${error instanceof Error ? error.message : String(error)}). Choose another --backend.`, { cause: error });
+      throw new UserError(`ONNX Runtime does not take the model in ${folder} (${messageOf(error)}). Choose another --backend.`, { cause: error });
     });
     return new OnnxModel(runtime, session, card, folder, gradients);
   }

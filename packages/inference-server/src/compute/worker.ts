@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { messageOf } from '@chameleon/core';
 import type { ComputeReply, ComputeRequest, ComputeSetup } from './messages.js';
 import { OnnxModel } from './onnx-model.js';
 import { giveMemoryBack, openServedModel } from './open-model.js';
@@ -33,7 +34,7 @@ async function answer(model: ServedModel | OnnxModel, request: Exclude<ComputeRe
         return request satisfies never;
     }
   } catch (error) {
-    return { kind: 'failed', id, message: error instanceof Error ? error.message : String(error) };
+    return { kind: 'failed', id, message: messageOf(error) };
   }
 }
 
@@ -53,5 +54,5 @@ try {
   });
   port.postMessage({ kind: 'ready', card: model.card, precision: model.precision } satisfies ComputeReply);
 } catch (error) {
-  port.postMessage({ kind: 'refused', message: error instanceof Error ? error.message : String(error) } satisfies ComputeReply);
+  port.postMessage({ kind: 'refused', message: messageOf(error) } satisfies ComputeReply);
 }

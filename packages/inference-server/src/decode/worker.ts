@@ -1,4 +1,5 @@
 import { parentPort } from 'node:worker_threads';
+import { messageOf } from '@chameleon/core';
 import { PictureError } from '@chameleon/data';
 import type { DecodeReply, DecodeRequest } from './messages.js';
 import { preprocessUpload } from './preprocess.js';
@@ -12,7 +13,7 @@ async function answer(request: DecodeRequest): Promise<DecodeReply> {
     return { kind: 'decoded', picture: await preprocessUpload(request) };
   } catch (error) {
     if (error instanceof PictureError) return { kind: 'bad', fault: error.fault, problem: error.problem };
-    return { kind: 'failed', message: error instanceof Error ? error.message : String(error) };
+    return { kind: 'failed', message: messageOf(error) };
   }
 }
 

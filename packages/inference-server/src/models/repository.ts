@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { isAbsolute, relative, resolve } from 'node:path';
-import { UserError, nearest } from '@chameleon/core';
+import { UserError, messageOf, nearest } from '@chameleon/core';
 import type { Logger } from 'pino';
 import type { BatcherOptions } from '../batcher.js';
 import type { ComputeSetup } from '../compute/messages.js';
@@ -257,7 +257,7 @@ export class ModelRepository {
       if (model.labels.stable === null) model.labels = { ...model.labels, stable: version };
       this.#changed(name, model, { version, folder, precision: served.precision }, 'a version is loaded and warm');
     } catch (error) {
-      model.versions.set(version, { status: 'failed', reason: error instanceof Error ? error.message : String(error) });
+      model.versions.set(version, { status: 'failed', reason: messageOf(error) });
       log.error({ model: name, version, err: error }, 'a version could not be loaded; the others go on');
       throw error;
     }

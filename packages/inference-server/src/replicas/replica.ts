@@ -1,5 +1,5 @@
 import type { Server } from 'node:http';
-import { UserError } from '@chameleon/core';
+import { UserError, messageOf } from '@chameleon/core';
 import type { Doorkeeper } from '../http/context.js';
 import { listenFor } from '../http/listener.js';
 import { BodyReader } from '../http/pictures.js';
@@ -86,7 +86,7 @@ process.on('SIGINT', () => undefined).on('SIGTERM', () => undefined);
 process.on('disconnect', () => process.exit(1));
 process.on('message', (message: ToReplica) => {
   obey(message).catch((error: unknown) => {
-    const text = error instanceof Error ? error.message : String(error);
+    const text = messageOf(error);
     process.send?.({ kind: 'refused', message: text, exitCode: error instanceof UserError ? error.exitCode : undefined } satisfies FromReplica, () => process.exit(1));
   });
 });

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { messageOf } from '@chameleon/core';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { type ServerDuplexStream, type ServerUnaryCall, type ServerWritableStream, type sendUnaryData, status } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
@@ -34,7 +35,7 @@ function serveWorker(coordinator: Coordinator, call: ServerDuplexStream<WorkRequ
   const refuse = (error: unknown) => {
     over = true;
     if (error instanceof Refusal) call.emit('error', { code: error.code, details: error.message });
-    else call.emit('error', { code: status.INVALID_ARGUMENT, details: `The message can't be understood: ${error instanceof Error ? error.message : String(error)}` });
+    else call.emit('error', { code: status.INVALID_ARGUMENT, details: `The message can't be understood: ${messageOf(error)}` });
   };
   const link: WorkerLink = {
     send: (message) => over || call.write({ message }),

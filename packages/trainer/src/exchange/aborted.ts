@@ -7,6 +7,3 @@ import { UserError } from '@chameleon/core';
 export class ExchangeAborted extends UserError {
   override readonly name = 'ExchangeAborted';
 }
-
-/** What was thrown, as a sentence's part. */
-export const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

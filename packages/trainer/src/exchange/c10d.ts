@@ -1,6 +1,6 @@
-import { type Parameter, UserError } from '@chameleon/core';
+import { type Parameter, UserError, messageOf } from '@chameleon/core';
 import { type Tensor, type TensorInfo, backend, getBackend } from '@tensorflow/tfjs-core';
-import { ExchangeAborted, textOf } from './aborted.js';
+import { ExchangeAborted } from './aborted.js';
 import type { Exchange, ExchangeOptions } from './exchange.js';
 import { GradientBuckets } from './gradient-buckets.js';
 
@@ -30,7 +30,7 @@ interface GroupBackend {
  * point, on its own address alone; what travels there are addresses.
  */
 export async function openC10d(kind: C10dKind, { rank, worldSize, meeting, address, timeoutMs, signal, wire = 'float32', isGivenUp = () => false }: ExchangeOptions): Promise<Exchange> {
-  const reasonGiven = () => new ExchangeAborted(`The exchange was given up: ${textOf(signal.reason)}`, { cause: signal.reason });
+  const reasonGiven = () => new ExchangeAborted(`The exchange was given up: ${messageOf(signal.reason)}`, { cause: signal.reason });
   if (signal.aborted) throw reasonGiven();
   const where = `rank ${rank} of ${worldSize} at ${meeting.host}:${meeting.port}`;
   const group = begin({ kind, rank, worldSize, ...meeting, address, timeoutMs });
@@ -39,7 +39,7 @@ export async function openC10d(kind: C10dKind, { rank, worldSize, meeting, addre
   try {
     await group.ready;
   } catch (error) {
-    const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The ranks could not meet (${where}): ${textOf(error)}.`, { cause: error });
+    const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The ranks could not meet (${where}): ${messageOf(error)}.`, { cause: error });
     group.abandon(told);
     throw told;
   } finally {
@@ -54,7 +54,7 @@ function begin(options: Parameters<NonNullable<GroupBackend['openGroup']>>[0]): 
   try {
     return here.openGroup(options);
   } catch (error) {
-    throw new UserError(`The exchange "${options.kind}" can't be had here: ${textOf(error)}. Until then use --exchange grpc.`, { cause: error });
+    throw new UserError(`The exchange "${options.kind}" can't be had here: ${messageOf(error)}. Until then use --exchange grpc.`, { cause: error });
   }
 }
 
@@ -69,7 +69,7 @@ function c10dExchange(group: NativeGroup, { rank, worldSize, wire, where, isGive
   });
   /** What fails here fails for good: the ranks are no longer at the same place. */
   const gone = (error: unknown): ExchangeAborted => {
-    const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The exchange broke (${where}): ${textOf(error)}`, { cause: error });
+    const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The exchange broke (${where}): ${messageOf(error)}`, { cause: error });
     group.abandon(told);
     return told;
   };

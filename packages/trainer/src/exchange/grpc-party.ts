@@ -1,6 +1,7 @@
+import { messageOf } from '@chameleon/core';
 import { Client, type ClientDuplexStream, Metadata, Server, type ServerDuplexStream, type ServiceDefinition, ServerCredentials, credentials, status } from '@grpc/grpc-js';
 import { hostPort } from '../worker/address.js';
-import { ExchangeAborted, textOf } from './aborted.js';
+import { ExchangeAborted } from './aborted.js';
 import { Calls } from './calls.js';
 import type { ExchangeOptions } from './exchange.js';
 import { Assembler, framesOf } from './frames.js';
@@ -12,7 +13,7 @@ export type PartyOptions = Pick<ExchangeOptions, 'rank' | 'worldSize' | 'meeting
 /** Meets the others. @throws ExchangeAborted; also when the signal says so */
 export async function meetParty(options: PartyOptions, signal: AbortSignal): Promise<Party> {
   const { rank, worldSize, meeting, timeoutMs } = options;
-  const given = () => new ExchangeAborted(`The exchange was given up: ${textOf(signal.reason)}`, { cause: signal.reason });
+  const given = () => new ExchangeAborted(`The exchange was given up: ${messageOf(signal.reason)}`, { cause: signal.reason });
   const party = rank === 0 ? new Host(options) : new Guest(options);
   let onAbort = () => {};
   const givenUp = new Promise<never>((_, reject) => {
@@ -27,7 +28,7 @@ export async function meetParty(options: PartyOptions, signal: AbortSignal): Pro
     const [sum] = new Float64Array(aligned(await party.calls.make('float64', bytesOf(Float64Array.of(1)))));
     if (sum !== worldSize) throw new Error(`the ranks' first sum is ${sum}`);
   } catch (error) {
-    const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The ranks could not meet (rank ${rank} of ${worldSize} at ${meeting.host}:${meeting.port}, waited up to ${timeoutMs} ms): ${textOf(error)}.`, { cause: error });
+    const told = error instanceof ExchangeAborted ? error : new ExchangeAborted(`The ranks could not meet (rank ${rank} of ${worldSize} at ${meeting.host}:${meeting.port}, waited up to ${timeoutMs} ms): ${messageOf(error)}.`, { cause: error });
     party.calls.fail(told);
     throw told;
   } finally {
@@ -115,7 +116,7 @@ class Host implements Party {
         const whole = assembler.add(frame);
         if (whole) this.#bring(rank, whole.header, whole.bytes);
       } catch (error) {
-        this.#break(textOf(error));
+        this.#break(messageOf(error));
       }
     });
     const gone = () => {
@@ -132,7 +133,7 @@ class Host implements Party {
       for (const stream of this.#guests.values()) for (const frame of framesOf(header, result)) stream.write(frame);
       this.calls.answer(header.call, result);
     } catch (error) {
-      this.#break(textOf(error));
+      this.#break(messageOf(error));
     }
   }
 
@@ -185,7 +186,7 @@ class Guest implements Party {
         const whole = assembler.add(frame);
         if (whole) this.calls.answer(whole.header.call, whole.bytes);
       } catch (error) {
-        lost(textOf(error));
+        lost(messageOf(error));
       }
     });
     stream.on('error', ({ details, message }: Error & { details?: string }) => lost(details || message));
@@ -208,4 +209,3 @@ async function inTime(promise: Promise<void>, timeoutMs: number): Promise<boolea
     clearTimeout(timer);
   }
 }
-

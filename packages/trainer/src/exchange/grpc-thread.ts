@@ -1,5 +1,6 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { ExchangeAborted, textOf } from './aborted.js';
+import { messageOf } from '@chameleon/core';
+import { ExchangeAborted } from './aborted.js';
 import { type Party, type PartyOptions, meetParty } from './grpc-party.js';
 import type { CallKind } from './reducer.js';
 
@@ -44,7 +45,7 @@ async function carryOut(party: Party, request: Exclude<ThreadRequest, { do: 'abo
       end(party, 'The exchange is closed.');
     }
   } catch (error) {
-    answer(request.id, new Uint8Array(), textOf(error));
+    answer(request.id, new Uint8Array(), messageOf(error));
   }
 }
 
@@ -64,6 +65,6 @@ try {
   party = await meetParty(options, given.signal);
   answer(-1, new Uint8Array(), null);
 } catch (error) {
-  answer(-1, new Uint8Array(), textOf(error));
+  answer(-1, new Uint8Array(), messageOf(error));
   end(null, '');
 }

@@ -1,5 +1,6 @@
+import { messageOf } from '@chameleon/core';
 import { tensor } from '@tensorflow/tfjs-core';
-import { ExchangeAborted, textOf } from './aborted.js';
+import { ExchangeAborted } from './aborted.js';
 import type { Exchange, ExchangeOptions } from './exchange.js';
 import { GradientBuckets } from './gradient-buckets.js';
 import { GrpcCalls } from './grpc-calls.js';
@@ -11,7 +12,7 @@ import { aligned, bytesOf, fromBfloat16, toBfloat16 } from './reducer.js';
  */
 export async function openGrpc(options: ExchangeOptions): Promise<Exchange> {
   const { rank, worldSize, signal } = options;
-  const given = () => new ExchangeAborted(`The exchange was given up: ${textOf(signal.reason)}`, { cause: signal.reason });
+  const given = () => new ExchangeAborted(`The exchange was given up: ${messageOf(signal.reason)}`, { cause: signal.reason });
   if (signal.aborted) throw given();
   const calls = new GrpcCalls(options);
   const onAbort = () => calls.fail(given());

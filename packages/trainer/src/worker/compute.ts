@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { UserError } from '@chameleon/core';
+import { UserError, messageOf } from '@chameleon/core';
 import { PictureError } from '@chameleon/data';
 import { setBackend } from '@tensorflow/tfjs-core';
 import { StepOutOfMemory } from '../batch-that-fits.js';
@@ -16,7 +16,6 @@ const port = parentPort!;
 const setup = workerData as ComputeSetup;
 const gauges = new Gauges(setup.gauges);
 const say = (reply: ComputeReply) => port.postMessage(reply);
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** What the network thread asks for while a generation lasts. */
 interface Underway {

@@ -1,3 +1,4 @@
+import { messageOf } from '@chameleon/core';
 import type { Exchange } from '../exchange/exchange.js';
 
 /** The exchange of a generation failed or was given up: whatever the reason, the state is whole and the generation is over. */
@@ -11,15 +12,20 @@ export class ExchangeBroken extends Error {
  */
 export function guarded(exchange: Exchange, onCall: (by: 1 | -1) => void): Exchange {
   let given: string | null = null;
-  const run = async <T>(act: () => Promise<T>): Promise<T> => {
-    if (given !== null) throw new ExchangeBroken(given);
+  const counted = async <T>(act: () => Promise<T>): Promise<T> => {
     onCall(1);
     try {
       return await act();
-    } catch (error) {
-      throw broken(given ?? error);
     } finally {
       onCall(-1);
+    }
+  };
+  const run = async <T>(act: () => Promise<T>): Promise<T> => {
+    if (given !== null) throw new ExchangeBroken(given);
+    try {
+      return await counted(act);
+    } catch (error) {
+      throw broken(given ?? error);
     }
   };
   const runNow = <T>(act: () => T): T => {
@@ -45,17 +51,10 @@ export function guarded(exchange: Exchange, onCall: (by: 1 | -1) => void): Excha
       given ??= reason;
       exchange.abort(reason);
     },
-    close: async () => {
-      onCall(1);
-      try {
-        await exchange.close();
-      } finally {
-        onCall(-1);
-      }
-    },
+    close: () => counted(() => exchange.close()),
   };
 }
 
 export function broken(cause: unknown): ExchangeBroken {
-  return new ExchangeBroken(cause instanceof Error ? cause.message : String(cause), { cause });
+  return new ExchangeBroken(messageOf(cause), { cause });
 }

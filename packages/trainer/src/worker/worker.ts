@@ -1,3 +1,4 @@
+import { messageOf } from '@chameleon/core';
 import type { ServiceError } from '@grpc/grpc-js';
 import { codeDigest } from '../code-digest.js';
 import { allowedCores } from '../cores.js';
@@ -190,7 +191,7 @@ class NetworkSide {
       return { welcome, timing, address, seesRunDirectory: sees, thread, provided };
     } catch (error) {
       await provided?.release();
-      this.#connection?.send({ $case: 'leaving', value: { reason: error instanceof Error ? error.message : String(error), unfit: !signal.aborted } });
+      this.#connection?.send({ $case: 'leaving', value: { reason: messageOf(error), unfit: !signal.aborted } });
       await this.#connection?.finish();
       throw error;
     } finally {
