@@ -1,6 +1,6 @@
 /**
- * The two passes of `resizeBilinear` in WebAssembly's 128-bit registers; `npm run wasm` compiles them into
- * `src/generated`. Pictures are 8-bit RGB, interleaved; weights have 22 bits of fraction and add up to 1, so that sums
+ * The two passes of `resizeBilinear` in WebAssembly's 128-bit registers; `node assembly/compile.mjs` compiles
+ * them into `src/generated`. Pictures are 8-bit RGB, interleaved; weights have 22 bits of fraction and add up to 1, so that sums
  * fit 32 bits and need no clipping. The caller lays out the memory, with 16 bytes to spare behind each input and output.
  */
 

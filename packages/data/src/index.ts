@@ -14,7 +14,7 @@ export { type Manifest, makeManifest, manifestSchema, openListed, verifyManifest
 export { PictureReader } from './pictures.js';
 export { DEFAULT_SHARD_BYTES, type PackOptions, packShards } from './shards/pack-shards.js';
 export { INDEX_NAME, type ShardIndex, parseShardIndex } from './shards/shard-index.js';
-export { readIndex } from './shards/shard-set.js';
+export { type ReadIndex, readShardIndex } from './shards/shard-set.js';
 export { type DatasetFindings, checkDataset } from './check.js';
 export { type PrepareOptions, prepareDataset } from './prepare/prepare-dataset.js';
 export { type DrawOptions, drawDataset } from './synth/draw-dataset.js';

@@ -2,7 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { randomStream } from '@chameleon/core';
 import { decodePicture } from './decode.js';
-import type { Job, JobFault, JobPicture, JobReply, JobRequest, JobResult, SharedPicture } from './loader-job.js';
+import type { Job, JobPicture, JobReply, JobRequest, JobResult, SharedPicture } from './loader-job.js';
 import { normalize } from './normalize.js';
 import { PictureError } from './picture-error.js';
 import { sourceAt } from './pictures.js';
@@ -28,7 +28,7 @@ async function makeRow(job: Job, { index, path, place, decoded }: JobPicture, ro
     if (!decoded && job.keepDecoded) kept.push([index, share(image)]);
   } catch (error) {
     if (!(error instanceof PictureError)) throw error;
-    faults.push({ index, fault: error.fault, problem: error.problem } satisfies JobFault);
+    faults.push({ index, fault: error.fault, problem: error.problem });
   }
 }
 

@@ -105,7 +105,7 @@ export class PictureLoader implements AsyncDisposable {
 
   constructor(dataset: Dataset, options: LoaderOptions) {
     const { imageSize, normalization = IMAGENET_NORMALIZATION, workers = Math.min(4, availableParallelism()), prefetch = 2, onBadPicture = 'throw' } = options;
-    this.#folder = { root: dataset.root, shards: dataset.shards };
+    this.#folder = dataset;
     this.#pool = new WorkerPool(workers);
     this.#train = { pictures: dataset.train, decoded: new Map(), bad: new Set() };
     this.#valid = { pictures: dataset.valid, decoded: new Map(), bad: new Set() };
@@ -190,7 +190,7 @@ export class PictureLoader implements AsyncDisposable {
     );
     const bad = new Set(results.flatMap((result) => result.faults.map((fault) => fault.index)));
     const rows = [...indices.keys()].filter((row) => !bad.has(indices[row]!));
-    const kept = indices.filter((index) => !bad.has(index));
+    const kept = Int32Array.from(rows, (row) => indices[row]!);
     return { memory, rows, labels: kept.map((index) => side.pictures[index]!.label), indices: kept, step };
   }
 

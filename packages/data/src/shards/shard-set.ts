@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '@chameleon/core';
@@ -14,9 +15,15 @@ export interface ShardPart {
   sha256: string;
 }
 
-/** A folder of shards, opened: its index, and the parts by the pictures' names. No shard is open yet. */
-export interface ShardSet {
+/** A folder's index, and its file's length and digest. */
+export interface ReadIndex {
   index: ShardIndex;
+  bytes: number;
+  sha256: string;
+}
+
+/** A folder of shards, opened: its index, and the parts by the pictures' names. No shard is open yet. */
+export interface ShardSet extends ReadIndex {
   parts: ReadonlyMap<string, ShardPart>;
 }
 
@@ -28,16 +35,19 @@ const CONCURRENCY = 8;
  * @throws {UserError} when the index can't be read, or a shard is missing or has another length than the index says
  */
 export async function openShards(root: string, signal?: AbortSignal): Promise<ShardSet | null> {
-  const text = await readIndex(root);
-  if (text === null) return null;
-  const index = parseShardIndex(text.toString(), join(root, INDEX_NAME));
-  await mapBounded(index.shards, CONCURRENCY, ({ file, bytes }) => requireLength(join(root, file), bytes), signal);
-  return shardSet(root, index);
+  const read = await readShardIndex(root);
+  if (read === null) return null;
+  await mapBounded(read.index.shards, CONCURRENCY, ({ file, bytes }) => requireLength(join(root, file), bytes), signal);
+  return { ...read, parts: partsOf(root, read.index) };
 }
 
-/** The bytes of a folder's index; null where it has none. */
-export async function readIndex(root: string): Promise<Buffer | null> {
-  const path = join(root, INDEX_NAME);
+/** A folder's index, whatever has become of the shards; null where it has none. @throws {UserError} when it can't be read */
+export async function readShardIndex(root: string): Promise<ReadIndex | null> {
+  const path = join(root, INDEX_NAME), text = await readIfThere(path);
+  return text && { index: parseShardIndex(text.toString(), path), bytes: text.length, sha256: createHash('sha256').update(text).digest('hex') };
+}
+
+async function readIfThere(path: string): Promise<Buffer | null> {
   try {
     return await readFile(path);
   } catch (error) {
@@ -47,13 +57,13 @@ export async function readIndex(root: string): Promise<Buffer | null> {
   }
 }
 
-function shardSet(root: string, index: ShardIndex): ShardSet {
+function partsOf(root: string, index: ShardIndex): ShardSet['parts'] {
   const parts = new Map<string, ShardPart>();
   for (const { file, entries } of index.shards) {
     const path = join(root, file);
     for (const { name, offset, bytes, sha256 } of entries) parts.set(name, { file: path, offset, bytes, sha256 });
   }
-  return { index, parts };
+  return parts;
 }
 
 async function requireLength(path: string, bytes: number): Promise<void> {

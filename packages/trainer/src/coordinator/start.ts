@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { UserError } from '@chameleon/core';
-import { INDEX_NAME, type ShardIndex, makeManifest, manifestSchema, parseShardIndex, readIndex, stepCount } from '@chameleon/data';
+import { type ReadIndex, makeManifest, manifestSchema, readShardIndex, stepCount } from '@chameleon/data';
 import { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type { TrainConfig } from '../config.js';
@@ -73,9 +73,8 @@ export async function startCoordinator(place: RunPlace, options: CoordinatorOpti
   const { run } = opened;
   try {
     const weights = await findWeights(opened.config.weights);
-    const shards = await findShards(opened.config.data);
-    const coordinator = await makeCoordinator(opened, { weights, shards }, options, surroundings);
-    const files: FileSource = { runId: run.id, root: opened.config.data, manifest: manifestSchema.parse(JSON.parse(Buffer.from(opened.manifest).toString())), shards, weights };
+    const coordinator = await makeCoordinator(opened, weights, options, surroundings);
+    const files: FileSource = { runId: run.id, root: opened.config.data, manifest: manifestSchema.parse(JSON.parse(Buffer.from(opened.manifest).toString())), shards: opened.shards, weights };
     const server = await makeServer(coordinator, facts, opened.manifest, files, options.security);
     const bound = await listen(server, host, port, options.security);
     const onStop = () => coordinator.stop('interrupted');
@@ -102,6 +101,8 @@ interface OpenedRun {
   trainCount: number;
   /** manifest.json as it lies in the run's directory: what workers prove their pictures by. */
   manifest: Uint8Array;
+  /** The index of the shards that the pictures lie in; null where each is a file. */
+  shards: ReadIndex | null;
   log: RunLog;
   recovered: CoordinatorState | null;
 }
@@ -117,7 +118,7 @@ async function resumeRun(path: string, observe: (event: RunEvent) => void): Prom
   if (!manifest) throw new UserError(`The run in ${path} was cut off before it had looked at its pictures: it has no ${FILES.manifest}. Start a new one.`);
   const { classes, files } = manifestSchema.parse(JSON.parse(manifest.toString()));
   const run = await RunDirectory.open(path);
-  return { run, config, classes, trainCount: files.filter(({ side }) => side === 'train').length, manifest, recovered, log: new RunLog(run, observe, await readEvents(path)) };
+  return { run, config, classes, trainCount: files.filter(({ side }) => side === 'train').length, manifest, shards: await readShardIndex(config.data), recovered, log: new RunLog(run, observe, await readEvents(path)) };
 }
 
 async function createRun({ config, out, path }: Exclude<RunPlace, { resume: string }>, surroundings: CoordinatorSurroundings, observe: (event: RunEvent) => void): Promise<OpenedRun> {
@@ -128,7 +129,7 @@ async function createRun({ config, out, path }: Exclude<RunPlace, { resume: stri
   const log = new RunLog(run, observe, []);
   for (const skipped of dataset.skipped) log.append({ type: 'skip', ...skipped });
   log.append({ type: 'start', trainCount: dataset.train.length, validCount: dataset.valid.length, classes: dataset.classes, stepCount: stepsOf(config, dataset.train.length), backend: surroundings.backend });
-  return { run, config, classes: dataset.classes, trainCount: dataset.train.length, manifest, recovered: null, log };
+  return { run, config, classes: dataset.classes, trainCount: dataset.train.length, manifest, shards: dataset.shards, recovered: null, log };
 }
 
 const stepsOf = (config: TrainConfig, trainCount: number): number => config.epochs * stepCount(trainCount, config.batchSize, config.dropLast);
@@ -139,18 +140,7 @@ async function findWeights(named: string): Promise<{ path: string; bytes: number
   return path === null ? null : { path, bytes: (await stat(path)).size, sha256: await sha256OfFile(path) };
 }
 
-/** The index of the shards that the pictures lie in; null where each is a file. */
-async function findShards(data: string): Promise<{ index: ShardIndex; bytes: number; sha256: string } | null> {
-  const text = await readIndex(data);
-  return text && { index: parseShardIndex(text.toString(), join(data, INDEX_NAME)), bytes: text.length, sha256: sha256(text) };
-}
-
-interface HandedOut {
-  weights: Awaited<ReturnType<typeof findWeights>>;
-  shards: Awaited<ReturnType<typeof findShards>>;
-}
-
-async function makeCoordinator({ run, config, classes, trainCount, manifest, log, recovered }: OpenedRun, { weights, shards }: HandedOut, { minWorkers, maxWorkers, detectionMs, joinWindowMs, maxFailures, balance, exchange }: CoordinatorOptions, { onHeartbeat }: CoordinatorSurroundings): Promise<Coordinator> {
+async function makeCoordinator({ run, config, classes, trainCount, manifest, shards, log, recovered }: OpenedRun, weights: Awaited<ReturnType<typeof findWeights>>, { minWorkers, maxWorkers, detectionMs, joinWindowMs, maxFailures, balance, exchange }: CoordinatorOptions, { onHeartbeat }: CoordinatorSurroundings): Promise<Coordinator> {
   const timing = timingOf(detectionMs);
   const configJson = JSON.stringify(await forOtherFolders(config));
   return new Coordinator({
