@@ -104,10 +104,11 @@ export async function listCheckpoints(run: string): Promise<number[]> {
   return names.filter((name) => /^\d+$/.test(name)).map(Number).sort((a, b) => a - b);
 }
 
-/** Removes all but the newest `keep` checkpoints and the best. */
+/** Removes all but the newest `keep` checkpoints and the best, and what whoever was killed while it wrote left of steps before them. */
 export async function pruneCheckpoints(run: string, keep: number, best: number | null): Promise<void> {
-  const steps = await listCheckpoints(run);
+  const steps = await listCheckpoints(run), oldest = steps.at(-keep) ?? 0;
   for (const step of steps.slice(0, -keep)) if (step !== best) await rm(folderOf(run, step), { recursive: true, force: true });
+  for (const name of await readdir(join(run, FILES.checkpoints))) if (name.endsWith('.partial') && parseInt(name, 10) < oldest) await rm(join(run, FILES.checkpoints, name), { recursive: true, force: true });
 }
 
 /** The checkpoint of a step. @throws UserError when a file is missing or its digest isn't the one that was written down */
