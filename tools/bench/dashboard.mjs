@@ -244,7 +244,7 @@ async function during(spans) {
 }
 
 /**
- * A page that is open on a run of 64 simulated workers, which step ten times a second and are scraped each second. The history holds three
+ * A page that is open on a run of 64 simulated workers, which step ten times a second and are scraped every `interval` seconds. The history holds three
  * minutes and the page shows two, so that both are full long before memory is compared.
  */
 async function soak({ folder, use, minutes, interval }) {
@@ -263,7 +263,7 @@ async function soak({ folder, use, minutes, interval }) {
   }
   const settled = taken.filter(({ minute }) => minute > Math.min(4, minutes / 2));
   const of = (name) => ({ first: Math.round(10 * settled[0][name]) / 10, last: Math.round(10 * settled.at(-1)[name]) / 10, slopeMiBAnHour: Math.round(100 * 60 * slope(settled.map(({ minute }) => minute), settled.map((point) => point[name]))) / 100 });
-  return { minutes, intervalSeconds: Number(interval), workers: 64, updatesOfThePage: updates, hoursAtFiveSeconds: Math.round((updates * 50) / 3600) / 10, steps: run.step, pageHeapMiB: of('heapMiB'), serverResidentMiB: of('residentMiB') };
+  return { minutes, intervalSeconds: Number(interval), workers: 64, updatesOfThePage: updates, steps: run.step, pageHeapMiB: of('heapMiB'), serverResidentMiB: of('residentMiB') };
 }
 
 /** Of the straight line through the points. */

@@ -11,7 +11,7 @@ const ROWS = {
   latency: ({ stepToPointMs, longestMs }) => [['from a step to its point', `${ms(stepToPointMs)}, the longest ${longestMs} ms`, 'under 1 s']],
   scraper: ({ targets, seriesEach, coreShare }) => [[`embedded scraper, ${targets} targets of ${seriesEach} series every 5 s`, `${percent(coreShare.every5s)} of a core; ${percent(coreShare.every5sAndDisk)} with the disk`, 'under 5 %']],
   frozen: ({ stepMs }) => [['a step, unwatched', ms(stepMs.unwatched), '–'], ['– watched each second', ms(stepMs.watched), 'the same'], ['– by a dashboard that is frozen', ms(stepMs.frozen), 'the same']],
-  soak: ({ minutes, workers, updatesOfThePage, hoursAtFiveSeconds, pageHeapMiB, serverResidentMiB }) => [[`page on ${workers} workers for ${minutes} min, ${updatesOfThePage} updates (of ${hoursAtFiveSeconds} h at 5 s): its heap`, `${pageHeapMiB.first} MiB, then ${pageHeapMiB.last} MiB`, 'flat'], ['– the dashboard\'s memory', `${serverResidentMiB.first} MiB, then ${serverResidentMiB.last} MiB`, 'flat']],
+  soak: ({ minutes, workers, updatesOfThePage, pageHeapMiB, serverResidentMiB }) => [[`page on ${workers} workers for ${minutes} min, ${updatesOfThePage} updates (of ${((5 * updatesOfThePage) / 3600).toFixed(1)} h at 5 s): its heap`, `${pageHeapMiB.first} MiB, then ${pageHeapMiB.last} MiB`, 'flat'], ['– the dashboard\'s memory', `${serverResidentMiB.first} MiB, then ${serverResidentMiB.last} MiB`, 'flat']],
 };
 
 /** The results as a table for a README. */
