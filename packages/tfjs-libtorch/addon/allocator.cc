@@ -77,6 +77,7 @@ struct CachingAllocator final : c10::Allocator {
     idle.clear();
     statistics.cached_bytes = 0;
 #if defined(__GLIBC__)
+    // glibc keeps what is freed for each thread's next need, also for threads that have ended.
     malloc_trim(0);
 #endif
   }
@@ -181,14 +182,8 @@ int64_t memory_limit() {
 
 void empty_cache() {
   auto& allocator = CachingAllocator::instance();
-  {
-    std::lock_guard<std::mutex> lock(allocator.mutex);
-    allocator.drop_idle();
-  }
-#if defined(__GLIBC__)
-  // glibc keeps what is freed for each thread's next need, also for threads that have ended.
-  malloc_trim(0);
-#endif
+  std::lock_guard<std::mutex> lock(allocator.mutex);
+  allocator.drop_idle();
 }
 
 }  // namespace chameleon
