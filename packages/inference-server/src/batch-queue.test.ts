@@ -11,7 +11,7 @@ describe('the queue around an engine', () => {
     });
     return { batches, compute };
   }
-  const options = { maxBatch: 4, maxQueue: 4, maxWaitMs: Infinity, maxDelayMs: 1 };
+  const options = { maxBatch: 4, maxQueue: 4, maxDelayMs: 1 };
   const patience = { key: 'a', timeoutMs: 10_000, signal: new AbortController().signal };
   const pixels = (value: number) => Float32Array.of(value);
 

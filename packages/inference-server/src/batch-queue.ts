@@ -172,7 +172,7 @@ export class BatchQueue {
     const { maxQueue } = this.options;
     const detail = count > maxQueue
       ? `The request brings ${count} pictures; the queue has places for ${maxQueue}. Send fewer in one request.`
-      : `${this.#batcher.taken} of ${this.#batcher.places} places are taken; the wait would be about ${Math.ceil(expectedWaitMs)} ms. Send it again later.`;
+      : `${this.#batcher.taken} of ${maxQueue} places are taken; the wait would be about ${Math.ceil(expectedWaitMs)} ms. Send it again later.`;
     return new Problem('queue-full', detail, { retryAfterSeconds: secondsAtLeastOne(expectedWaitMs) });
   }
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Batcher, type JobId, type Take } from './batcher.js';
 
-const options = { maxBatch: 4, maxQueue: 8, maxWaitMs: Infinity, maxDelayMs: 5 };
+const options = { maxBatch: 4, maxQueue: 8, maxDelayMs: 5 };
 const FAR = 1e9;
 
 /** Places for a request that have to be there. */
@@ -25,32 +25,6 @@ function batchOf(take: Take): JobId[] {
 function teach(batcher: Batcher, fixedMs: number, eachMs: number): void {
   for (const size of [1, 2, 4, 1, 2, 4]) batcher.finish(size, fixedMs + eachMs * size);
 }
-
-describe('places', () => {
-  const slow = { maxBatch: 4, maxQueue: 32, maxWaitMs: 100, maxDelayMs: 0 };
-
-  test('are as many as the pace serves within the longest wait, and at least a batch', () => {
-    const batcher = new Batcher(slow);
-    expect(batcher.places).toBe(32);
-    arriveAll(batcher, admit(batcher, 12), 0);
-    for (const startMs of [0, 40]) {
-      expect(batchOf(batcher.take(startMs))).toHaveLength(4);
-      batcher.finish(4, 20);
-    }
-    // 10 ms a picture, of which the engine takes 5: four are being computed, four wait.
-    expect(batcher.places).toBe(10);
-    expect(batcher.admit(7, 'a', Infinity).admitted).toBe(false);
-    expect(batcher.admit(6, 'a', Infinity).admitted).toBe(true);
-  });
-
-  test('follow the engine until some had to wait, and let one request in where nothing else is', () => {
-    const batcher = new Batcher(slow);
-    for (let i = 0; i < 3; i++) batcher.finish(4, 400);
-    expect(batcher.places).toBe(4);
-    expect(batcher.admit(9, 'a', Infinity).admitted).toBe(true);
-    expect(batcher.admit(1, 'b', Infinity).admitted).toBe(false);
-  });
-});
 
 describe('a batch', () => {
   test('begins at once while nothing is known of the load', () => {

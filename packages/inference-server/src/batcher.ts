@@ -14,8 +14,6 @@ export interface BatcherOptions {
   maxBatch: number;
   /** Pictures that are being decoded, wait or are being computed. */
   maxQueue: number;
-  /** How long the last of them is meant to wait at most, at the pace that is measured: a slow engine has fewer places, but a batch's. */
-  maxWaitMs: number;
   /** The longest that a picture waits for company while the engine is idle. */
   maxDelayMs: number;
 }
@@ -36,7 +34,6 @@ export class Batcher {
   readonly #cost = new BatchCost();
   #gapMs = Infinity;
   #lastArrivalMs = -Infinity;
-  readonly #pace = new Pace();
   /** Pictures of the batch under way. */
   #computing = 0;
   #nextId = 1;
@@ -49,14 +46,7 @@ export class Batcher {
     return this.#jobs.size;
   }
 
-  /** For how many pictures there is room at the pace of today. */
-  get places(): number {
-    const { maxQueue, maxBatch, maxWaitMs } = this.options;
-    const paceMs = this.#pace.ms ?? this.#cost.of(maxBatch) / maxBatch;
-    return Math.min(maxQueue, Math.max(maxBatch, Math.floor(maxWaitMs / paceMs)));
-  }
-
-  /** Of the places, those that are taken. */
+  /** Of `maxQueue` places, those that are taken. */
   get taken(): number {
     return this.length + this.#computing;
   }
@@ -105,7 +95,6 @@ export class Batcher {
     if (untilMs > nowMs) return { kind: 'wait', untilMs, expired };
     const jobs = this.#takeTurns(Math.min(ready, this.options.maxBatch));
     this.#computing = jobs.length;
-    this.#pace.begin(jobs.length, nowMs, this.length > 0);
     return { kind: 'batch', jobs, expired };
   }
 
@@ -123,9 +112,9 @@ export class Batcher {
 
   /** The requests to push out so that `count` more fit, already gone; null when the newcomer has to go. */
   #makeRoom(count: number, key: string): JobId[] | null {
-    const excess = this.taken + count - this.places;
+    const excess = this.taken + count - this.options.maxQueue;
     if (count > this.options.maxQueue) return null;
-    if (excess <= 0 || this.taken === 0) return [];
+    if (excess <= 0) return [];
     const held = new Map<string, number>();
     for (const job of this.#jobs.values()) held.set(job.key, (held.get(job.key) ?? 0) + 1);
     const newcomer = (held.get(key) ?? 0) + count;
@@ -188,25 +177,6 @@ export class Batcher {
       taken.push(job.id);
     }
     return taken;
-  }
-}
-
-/** How fast pictures leave where others wait: from the start of a batch to that of the next, decoding and all. */
-class Pace {
-  #ms: number | null = null;
-  #before: { size: number; startedMs: number } | null = null;
-
-  /** ms a picture; null until some had to wait. */
-  get ms(): number | null {
-    return this.#ms;
-  }
-
-  begin(size: number, startedMs: number, othersWait: boolean): void {
-    if (this.#before) {
-      const ms = (startedMs - this.#before.startedMs) / this.#before.size;
-      this.#ms = this.#ms === null ? ms : 0.8 * this.#ms + 0.2 * ms;
-    }
-    this.#before = othersWait ? { size, startedMs } : null;
   }
 }
 

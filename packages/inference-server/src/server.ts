@@ -35,8 +35,6 @@ export interface ServerOptions {
   maxBatch?: number;
   /** Pictures a version that are decoded or wait: 128. */
   maxQueue?: number;
-  /** ms that the last of them is meant to wait at most (2000): a slow engine lets fewer in. */
-  maxWaitMs?: number;
   /** ms that a picture waits for company while the engine is idle, at most: 5. */
   maxDelayMs?: number;
   /** Threads that an operator of the engine may use: one a core. */

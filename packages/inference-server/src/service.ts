@@ -32,7 +32,6 @@ export interface ServiceOptions {
   precision?: PrecisionChoice | undefined;
   maxBatch?: number | undefined;
   maxQueue?: number | undefined;
-  maxWaitMs?: number | undefined;
   maxDelayMs?: number | undefined;
   threads?: number | undefined;
   decodeThreads?: number | undefined;
@@ -45,9 +44,9 @@ export const DEFAULT_MAX_QUEUE = 128;
 
 /** Serves with this process's own threads. */
 export function openService(options: ServiceOptions, log: Logger, onRollback: RepositoryOptions['onRollback'] = () => undefined): Service & { repository: ModelRepository } {
-  const { engine, precision = 'auto', threads = availableParallelism(), decodeThreads = availableParallelism(), maxBatch = 16, maxQueue = DEFAULT_MAX_QUEUE, maxWaitMs = 2_000, maxDelayMs = 5, modelsRoot = null, limits } = options;
+  const { engine, precision = 'auto', threads = availableParallelism(), decodeThreads = availableParallelism(), maxBatch = 16, maxQueue = DEFAULT_MAX_QUEUE, maxDelayMs = 5, modelsRoot = null, limits } = options;
   const metrics: ServerMetrics = new ServerMetrics(() => repository.queueLengths());
-  const repository = new ModelRepository({ compute: { engine, precision, threads, computeTimeoutMs: limits.computeMs }, batcher: { maxBatch, maxQueue, maxWaitMs, maxDelayMs }, canaryBounds: { ...DEFAULT_CANARY_BOUNDS, ...options.canaryBounds }, modelsRoot, metrics, log, random: Math.random, onRollback });
+  const repository = new ModelRepository({ compute: { engine, precision, threads, computeTimeoutMs: limits.computeMs }, batcher: { maxBatch, maxQueue, maxDelayMs }, canaryBounds: { ...DEFAULT_CANARY_BOUNDS, ...options.canaryBounds }, modelsRoot, metrics, log, random: Math.random, onRollback });
   const decoder = new DecodePool({ threads: decodeThreads, timeoutMs: limits.decodeMs });
   return {
     metrics,

@@ -7,11 +7,11 @@ import { promisify } from 'node:util';
 
 export const CHAMELEON = fileURLToPath(new URL('../../../packages/cli/bin/chameleon.js', import.meta.url));
 const BASELINE = fileURLToPath(new URL('./baseline.mjs', import.meta.url)), BARE = fileURLToPath(new URL('./bare-loop.mjs', import.meta.url));
-const MAX_QUEUE = 128, MAX_WAIT_MS = 2_000;
+const MAX_QUEUE = 128;
 
 /** Our server as a person starts it; resolves when it says that it is ready. */
 export async function startOurs(modelFolder, { precision }) {
-  return { ...(await startServer([CHAMELEON, 'serve', modelFolder, '--port', '0', '--dtype', precision, '--max-queue', String(MAX_QUEUE), '--max-wait-ms', String(MAX_WAIT_MS), '--log-level', 'warn'])), maxQueue: MAX_QUEUE, maxWaitMs: MAX_WAIT_MS };
+  return { ...(await startServer([CHAMELEON, 'serve', modelFolder, '--port', '0', '--dtype', precision, '--max-queue', String(MAX_QUEUE), '--log-level', 'warn'])), maxQueue: MAX_QUEUE };
 }
 
 /** ONNX Runtime behind a plain Express route. */

@@ -47,7 +47,6 @@ const SERVE_SETTINGS = [
   { flags: '--backend <name>', choices: ['auto', ...SERVING_BACKENDS], help: 'what computes (default: the best that loads)' },
   { flags: '--max-batch <n>', help: 'pictures computed at once (default: 16)', parse: positive },
   { flags: '--max-queue <n>', help: 'pictures of a model that wait or are computed; more get 429 (default: 128)', parse: positive },
-  { flags: '--max-wait-ms <n>', help: 'ms that the last of them is meant to wait at most, at the measured pace: where that is slow, fewer are let in (default: 2000)', parse: positive },
   { flags: '--max-delay-ms <n>', help: 'ms that a picture waits for company while nothing is computed (default: 5)', parse: integer },
   { flags: '--decode-threads <n>', help: 'threads that decode (default: the cores)', parse: positive },
   { flags: '--requests-per-minute <n>', help: 'of each key (default: any number)', parse: positive },
@@ -127,7 +126,7 @@ function serverOptions(given: Given, models: ModelSource[], engine: EngineChoice
     canaryBounds: { ...defined('minRequests', flag<number>('canaryMinRequests')), ...defined('maxErrorRate', flag<number>('canaryMaxErrorRate')), ...defined('maxClassShare', flag<number>('canaryMaxClassShare')) },
     ...(certFile !== undefined && keyFile !== undefined ? { tls: { certFile, keyFile } } : {}),
     ...defined('keysFile', flag<string>('keys')), ...defined('corsOrigins', flag<string[]>('corsOrigin')), ...defined('precision', flag<PrecisionChoice>('dtype') ?? flag<PrecisionChoice>('precision')), ...defined('threads', flag<number>('threads')),
-    ...sameNamed(given, ['host', 'port', 'maxBatch', 'maxQueue', 'maxWaitMs', 'maxDelayMs', 'decodeThreads', 'requestsPerMinute', 'modelsRoot', 'replicas']),
+    ...sameNamed(given, ['host', 'port', 'maxBatch', 'maxQueue', 'maxDelayMs', 'decodeThreads', 'requestsPerMinute', 'modelsRoot', 'replicas']),
   };
 }
 

@@ -12,7 +12,7 @@ test('a lost compute thread is replaced, and its pictures are computed by the ne
   await using folder = await temporaryFolder();
   await writeRandomModel(folder.path);
   const served = await ServedVersion.open({
-    name: 'clothes', version: '1', batcher: { maxBatch: 2, maxQueue: 8, maxWaitMs: Infinity, maxDelayMs: 1 }, onBatch: () => undefined, log: SILENT,
+    name: 'clothes', version: '1', batcher: { maxBatch: 2, maxQueue: 8, maxDelayMs: 1 }, onBatch: () => undefined, log: SILENT,
     compute: { engine: await dyingEngine(folder.path, 1), folder: folder.path, precision: 'auto', threads: 1, computeTimeoutMs: 10_000 },
   });
   const { probabilities } = await served.queue.reserve(1, patience).predict(0, blank());
@@ -26,7 +26,7 @@ test('pictures whose thread is lost twice are refused with 503, and the version 
   await using folder = await temporaryFolder();
   await writeRandomModel(folder.path);
   const served = await ServedVersion.open({
-    name: 'clothes', version: '1', batcher: { maxBatch: 2, maxQueue: 8, maxWaitMs: Infinity, maxDelayMs: 1 }, onBatch: () => undefined, log: SILENT,
+    name: 'clothes', version: '1', batcher: { maxBatch: 2, maxQueue: 8, maxDelayMs: 1 }, onBatch: () => undefined, log: SILENT,
     compute: { engine: await dyingEngine(folder.path, 2), folder: folder.path, precision: 'auto', threads: 1, computeTimeoutMs: 10_000 },
   });
   await expect(served.queue.reserve(1, patience).predict(0, blank())).rejects.toMatchObject({ code: 'compute-failed', status: 503 });

@@ -181,4 +181,4 @@ function sourcesOf(state: readonly ModelState[] | null, given: readonly ModelSou
 }
 
 /** Only what a service takes, and can travel to another process. */
-const plain = ({ models, engine, precision, maxBatch, maxWaitMs, maxDelayMs, limits, modelsRoot, canaryBounds }: ServiceOptions): ServiceOptions => ({ models, engine, precision, maxBatch, maxWaitMs, maxDelayMs, limits, modelsRoot, canaryBounds });
+const plain = ({ models, engine, precision, maxBatch, maxDelayMs, limits, modelsRoot, canaryBounds }: ServiceOptions): ServiceOptions => ({ models, engine, precision, maxBatch, maxDelayMs, limits, modelsRoot, canaryBounds });
