@@ -1,4 +1,5 @@
 import { RESIZE_WASM } from './generated/resize-wasm.js';
+import { type WasmMemory, instantiate } from './webassembly.js';
 
 /**
  * Bilinear resizing with antialiasing, bit for bit as PIL does it (Resample.c), which is what torchvision's
@@ -65,7 +66,7 @@ export function resizeBilinear(image: RgbImage, box: Box, size: { width: number;
 
 /** What assembly/resize.ts exports. */
 interface Passes {
-  memory: WebAssembly.Memory;
+  memory: WasmMemory;
   base: () => number;
   resizeRows(input: number, stride: number, rows: number, starts: number, weights: number, taps: number, width: number, output: number): void;
   resizeColumns(input: number, stride: number, firstRow: number, starts: number, weights: number, taps: number, height: number, output: number): void;
@@ -75,7 +76,7 @@ let instance: Passes | null = null;
 
 /** Room in the WebAssembly's memory, one behind the other: so many bytes, or a table that is copied there. */
 function reserve(wanted: readonly (number | Int32Array)[]): { passes: Passes; memory: Uint8Array; places: number[] } {
-  const passes = (instance ??= new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(RESIZE_WASM, 'base64'))).exports as unknown as Passes);
+  const passes = (instance ??= instantiate(Buffer.from(RESIZE_WASM, 'base64')) as Passes);
   let end = passes.base();
   const places = wanted.map((what) => {
     const place = end;
