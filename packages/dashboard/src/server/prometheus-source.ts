@@ -6,6 +6,7 @@ import { ALERT_RULES } from '../queries/alerts.js';
 import { DashboardError, Refusal } from './errors.js';
 import { readLimited } from './read-limited.js';
 import type { MetricsSource } from './source.js';
+import { within } from './within.js';
 
 const TIMEOUT_MS = 10_000;
 const MAX_BYTES = 64 * 2 ** 20;
@@ -94,17 +95,17 @@ export class PrometheusSource implements MetricsSource {
   }
 
   async #fetch(call: string, signal: AbortSignal | undefined, form?: Record<string, string>): Promise<string> {
-    const timeout = AbortSignal.timeout(this.timeoutMs);
-    const both = signal ? AbortSignal.any([signal, timeout]) : timeout;
     try {
-      const answer = await fetch(`${this.url.replace(/\/$/, '')}/api/v1/${call}`, { signal: both, ...(form ? { method: 'POST', body: new URLSearchParams(form) } : {}) });
-      const text = await readLimited(answer, MAX_BYTES);
+      const { answer, text } = await within(this.timeoutMs, signal, async (stop) => {
+        const answer = await fetch(`${this.url.replace(/\/$/, '')}/api/v1/${call}`, { signal: stop, ...(form ? { method: 'POST', body: new URLSearchParams(form) } : {}) });
+        return { answer, text: await readLimited(answer, MAX_BYTES) };
+      });
       if (answer.ok) return text;
       const said = z.object({ error: z.string() }).safeParse(parseJson(text));
       throw new Refusal(502, `The Prometheus at ${this.url} refuses the query (${answer.status})${said.success ? `: ${said.data.error}` : ''}.`);
     } catch (error) {
       if (error instanceof Refusal) throw error;
-      if (timeout.aborted) throw new Refusal(502, `The Prometheus at ${this.url} does not answer within ${this.timeoutMs / 1000} s.`, { cause: error });
+      if (error instanceof DOMException && error.name === 'TimeoutError') throw new Refusal(502, `The Prometheus at ${this.url} does not answer within ${this.timeoutMs / 1000} s.`, { cause: error });
       const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
       throw new Refusal(502, `The Prometheus at ${this.url} can't be reached (${code ?? (error as Error).message}).`, { cause: error });
     }

@@ -4,12 +4,13 @@ import type { History } from '../metrics/history.js';
 import type { Journal } from '../metrics/journal.js';
 import { readLimited } from './read-limited.js';
 import type { Target } from './targets.js';
+import { within } from './within.js';
 
 export interface ScraperOptions {
   history: History;
   journal: Journal | null;
   intervalMs: number;
-  /** Called after a scrape, at most once a `tickMs`. */
+  /** Called after each scrape. */
   onTick: () => void;
 }
 
@@ -104,10 +105,12 @@ export class Scraper implements AsyncDisposable {
   }
 
   async #read({ target, ids, stop }: Watched): Promise<{ ids: number[]; values: number[] }> {
-    const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(this.#timeoutMs)]);
-    const answer = await fetch(target.url, { signal, redirect: 'error', headers: { accept: 'text/plain;version=0.0.4' } });
-    if (!answer.ok) throw new Error(`it answers with ${answer.status}`);
-    const samples = parseExposition(await readLimited(answer, MAX_BYTES));
+    const text = await within(this.#timeoutMs, stop.signal, async (signal) => {
+      const answer = await fetch(target.url, { signal, redirect: 'error', headers: { accept: 'text/plain;version=0.0.4' } });
+      if (!answer.ok) throw new Error(`it answers with ${answer.status}`);
+      return readLimited(answer, MAX_BYTES);
+    });
+    const samples = parseExposition(text);
     if (samples.length > MAX_SERIES) throw new Error(`it has ${samples.length} series; more than ${MAX_SERIES} are not taken`);
     if (ids.size > 4 * MAX_SERIES) ids.clear();
     return { ids: samples.map(({ series }) => this.#idOf(series, ids, target)), values: samples.map(({ value }) => value) };
