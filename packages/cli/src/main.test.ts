@@ -44,6 +44,23 @@ describe('the command line', () => {
     expect(await readFile(join(folder.path, report), 'utf8')).toContain('<!doctype html>');
   });
 
+  it('measures steps of what it is asked for', async () => {
+    const rows = (await run('bench', '--arch', 'resnet16w32', '--kind', 'full,eval', '--batch-size', '2', '--image-size', '32', '--steps', '3', '--precision', 'float32', '--json')).out.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(rows).toMatchObject([{ kind: 'full', steps: 3, batchSize: 2 }, { kind: 'eval' }]);
+    for (const { stepMs, picturesPerSecond } of rows as Record<string, number>[]) expect(stepMs! * picturesPerSecond!).toBeCloseTo(2 * 1000);
+    expect(rows[0]!['peakBytes']).toBeGreaterThan(rows[1]!['peakBytes'] as number);
+    expect(await chameleonHere(folder.path, ['bench', '--kind', 'half'])).toMatchObject({ code: 2, err: expect.stringContaining('full, batch-stats, eval, batch-norm-only') as string });
+  });
+
+  it.each([
+    [['--backend', 'cpu'], 'The backend cpu does not compute on cuda.'],
+    [['--backend', 'libtorch'], 'This libtorch finds no device cuda.'],
+  ])('says why %s does not compute on a GPU here', async (backend, why) => {
+    const { hasCuda } = await import('@chameleon/tfjs-libtorch');
+    if (hasCuda()) return;
+    expect(await chameleonHere(folder.path, ['train', '--data', 'photos', '--device', 'cuda', ...backend])).toMatchObject({ code: 2, err: expect.stringContaining(why) as string });
+  });
+
   it('packs a folder into shards, and takes them wherever it takes the folder', async () => {
     const here = (...args: string[]) => chameleonHere(folder.path, args);
     const packed = await here('dataset', 'prepare', 'shards', 'photos', 'packed', '--shard-size', '1');

@@ -1,6 +1,7 @@
 import { UserError } from '@chameleon/core';
 import { VERSION } from '@chameleon/trainer';
 import { Command, CommanderError } from 'commander';
+import { addBench } from './commands/bench.js';
 import { addCalibrate } from './commands/calibrate.js';
 import { addCoordinator } from './commands/coordinator.js';
 import { addDashboard } from './commands/dashboard.js';
@@ -30,7 +31,7 @@ export function createProgram(): Command {
     .showHelpAfterError('(--help shows what there is)')
     .addHelpText('after', '\nBegin with:\n  chameleon demo\n  chameleon train --data photos\n\nExit codes: 0 done, 1 it failed, 2 the call was wrong, 130 interrupted.')
     .exitOverride();
-  for (const add of [addTrain, addCoordinator, addWorker, addLaunch, addExperiments, addLrFind, addEvaluate, addPredict, addCalibrate, addServe, addExport, addKeys, addDashboard, addDataset, addWeights, addRuns, addReport, addDoctor, addDemo]) add(program);
+  for (const add of [addTrain, addCoordinator, addWorker, addLaunch, addExperiments, addLrFind, addEvaluate, addPredict, addCalibrate, addServe, addExport, addKeys, addDashboard, addDataset, addWeights, addRuns, addReport, addBench, addDoctor, addDemo]) add(program);
   inherit(program);
   return program;
 }

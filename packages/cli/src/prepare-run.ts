@@ -1,4 +1,4 @@
-import { type Architecture, type BackendName, type Precision, UserError, detectArchitecture, findArchitecture } from '@chameleon/core';
+import { type Architecture, type Precision, UserError, detectArchitecture, findArchitecture } from '@chameleon/core';
 import { type StartWeights, type TrainConfig, openStartWeights } from '@chameleon/trainer';
 import { type Engine, resolvePrecision, startEngine } from './engine.js';
 import { type Given, makeConfig, readConfigFile } from './settings.js';
@@ -20,10 +20,10 @@ export async function prepareRun(given: Given): Promise<PreparedRun> {
   if (typeof data !== 'string') throw new UserError('Say which pictures to train with: --data DIR, a folder of class folders. `chameleon dataset synth` draws one.', { exitCode: 2 });
   const named = given['weights'] ?? file['weights'] ?? 'embedded';
   if (typeof named !== 'string') throw new UserError('The weights in the configuration are no name and no path. Write one in quotes, or leave it out.', { exitCode: 2 });
-  const engine = await startEngine((given['backend'] as BackendName | undefined) ?? 'auto', given['threads'] as number | undefined);
+  const engine = await startEngine(given);
   const weights = await openStartWeights(named);
   const architecture = chooseArchitecture((given['arch'] ?? file['architecture']) as string | undefined, weights);
-  const precision = resolvePrecision((given['precision'] ?? file['precision'] ?? 'auto') as Precision | 'auto', engine.backend);
+  const precision = resolvePrecision((given['precision'] ?? file['precision'] ?? 'auto') as Precision | 'auto', engine);
   const imageSize = architecture.width < 64 ? EMBEDDED_IMAGE_SIZE : IMAGE_SIZE;
   const config = await makeConfig({ ...given, weights: named, data }, { architecture: architecture.name, precision, imageSize }, file);
   return { config, engine, weights };

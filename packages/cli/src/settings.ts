@@ -66,6 +66,7 @@ export const RUN_SETTINGS: readonly Setting[] = [
 export const ENGINE_SETTINGS: readonly Setting[] = [
   { flags: '--precision <p>', key: 'precision', choices: ['auto', 'float32', 'bfloat16'], help: 'default: bfloat16 where the processor has it' },
   { flags: '--backend <name>', key: null, choices: ['auto', 'libtorch', 'tensorflow', 'wasm', 'cpu'], help: 'what computes (default: the best that loads)' },
+  { flags: '--device <name>', key: null, choices: ['cpu', 'cuda'], help: 'where libtorch computes (default: cpu)' },
   { flags: '--threads <n>', key: null, parse: integer, help: 'threads that compute (default: the cores)' },
 ];
 

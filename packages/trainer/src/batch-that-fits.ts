@@ -1,6 +1,6 @@
 import { type ParameterGroup, UserError } from '@chameleon/core';
-import { engine, memory } from '@tensorflow/tfjs-core';
 import { alone } from './exchange/exchange.js';
+import { peakBytes, resetPeakBytes } from './step-bench.js';
 import { type StepBatch, type StepParts, type StepResult, trainStep } from './training-step.js';
 
 /** A step that ran out of memory, with the batch that would fit. */
@@ -73,9 +73,9 @@ async function peakOf(batch: StepBatch, groups: readonly ParameterGroup[], parts
   const one: StepParts = { ...parts, exchange: alone, settings: { ...parts.settings, accumulate: 1, syncBatchNorm: false } };
   try {
     await trainStep(batch, groups, one);
-    (engine().backend as { resetPeak?: () => void }).resetPeak?.();
+    resetPeakBytes();
     await trainStep(batch, groups, one);
-    return (memory() as { peakBytes?: number }).peakBytes ?? 0;
+    return peakBytes() ?? 0;
   } catch (error) {
     if (isOutOfMemory(error)) return null;
     throw error;

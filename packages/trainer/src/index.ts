@@ -10,6 +10,8 @@ export { FILES, RunDirectory, findRun, listRuns, readEvents, runId } from './run
 export { listCheckpoints, newestCheckpoint } from './checkpoint.js';
 export { openModel, writeModel } from './model-bundle.js';
 export { type FileFailure, type FilePrediction, classify, predictFiles } from './predict.js';
+export { STEP_KINDS, StepBench, type StepKind, type StepTask, type StepTimes, peakBytes, resetPeakBytes } from './step-bench.js';
+export { median } from './median.js';
 export { type RateFinding, type RatePoint, findLearningRate, suggestRates } from './lr-find.js';
 export { type ExperimentPlan, type ExperimentRun, articleRecipes, runExperiments } from './experiments.js';
 export { epochRows, readPredictions, readRunRecord } from './run-record.js';

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { findRecipe } from '@chameleon/core';
 import { memory } from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { median } from './median.js';
 import { drawSmallDataset, smallConfig, startEngine, surroundings, temporaryFolder } from './testing/small-run.js';
 import { train } from './train.js';
 
@@ -36,8 +37,6 @@ function sample(): Sample {
   const { numTensors, numBytes, liveBytes } = memory() as ReturnType<typeof memory> & { liveBytes: number };
   return { tensors: numTensors, bytes: numBytes, liveBytes, residentBytes: process.memoryUsage.rss() };
 }
-
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
 describe(`memory over ${STEPS} steps`, () => {
   it('is flat: the same tensors and bytes after every step, and no growth of the process beyond its own warming up', async () => {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BackendName, UserError } from '@chameleon/core';
+import { UserError } from '@chameleon/core';
 import { type Dataset, manifestSchema, openDataset, openListed } from '@chameleon/data';
 import { calibrateModel } from '@chameleon/inference-server';
 import { FILES, findRun, readConfig } from '@chameleon/trainer';
@@ -28,7 +28,7 @@ Examples:
 
 async function runCalibrate(given: Given): Promise<void> {
   using stop = interruption();
-  await startEngine((given['backend'] as BackendName | undefined) ?? 'auto', given['threads'] as number | undefined);
+  await startEngine(given);
   const named = given['model'] as string;
   const model = await findRun(named, given['out'] as string).catch((error: unknown) => {
     if (/[/.]/.test(named)) return named;

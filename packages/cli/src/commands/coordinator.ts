@@ -58,11 +58,11 @@ export async function placeOfRun(given: Given): Promise<{ place: RunPlace; epoch
   const { resume, runDir, out } = given as { resume?: string; runDir?: string; out: string };
   if (resume !== undefined) {
     const settings = [...RUN_SETTINGS, ...ENGINE_SETTINGS].map(({ flags }) => /--([\w-]+)/.exec(flags)![1]!.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()));
-    const refused = settings.filter((name) => given[name] !== undefined && name !== 'threads' && name !== 'backend');
+    const refused = settings.filter((name) => given[name] !== undefined && !['threads', 'backend', 'device'].includes(name));
     if (refused.length > 0) throw new UserError(`A run is resumed with the settings that it began with; ${refused.join(', ')} can't be changed. Leave them out, or start a new run.`, { exitCode: 2 });
     const path = resolve(await findRun(resume, out));
     const { epochs } = await readConfig(path);
-    const engine = await startEngine((given['backend'] as 'auto' | undefined) ?? 'auto', given['threads'] as number | undefined);
+    const engine = await startEngine(given);
     return { place: { resume: path }, epochs, engine };
   }
   const { config, engine } = await prepareRun(given);

@@ -1,4 +1,4 @@
-import { type BackendName, type Classifier, type Precision, UserError, createClassifier, loadStateDict } from '@chameleon/core';
+import { type Classifier, type Precision, UserError, createClassifier, loadStateDict } from '@chameleon/core';
 import { type Dataset, PictureLoader, openForJudging } from '@chameleon/data';
 import { evaluate, openStartWeights, writeWhole } from '@chameleon/trainer';
 import type { Command } from 'commander';
@@ -31,9 +31,9 @@ Examples:
 
 async function runEvaluate(given: Given): Promise<void> {
   using stop = interruption();
-  const engine = await startEngine((given['backend'] as BackendName | undefined) ?? 'auto', given['threads'] as number | undefined);
+  const engine = await startEngine(given);
   const { model, classCount, imageSize: ownSize } = await openJudged(given);
-  const precision = resolvePrecision((given['precision'] as Precision | undefined) ?? 'auto', engine.backend);
+  const precision = resolvePrecision((given['precision'] as Precision | undefined) ?? 'auto', engine);
   const imageSize = (given['imageSize'] as number | undefined) ?? ownSize;
   const shorterSide = given['resize'] as number | undefined;
   if (shorterSide !== undefined && shorterSide < imageSize) throw new UserError(`--resize ${shorterSide} leaves less than the ${imageSize} px that are cut out. Give at least ${imageSize}, or a smaller --image-size.`, { exitCode: 2 });

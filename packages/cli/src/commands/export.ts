@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type BackendName, UserError } from '@chameleon/core';
+import { UserError } from '@chameleon/core';
 import { PictureReader, drawDataset, hasPictureName, manifestSchema } from '@chameleon/data';
 import { EXPORT_FORMATS, type ExportFormat, exportModel } from '@chameleon/inference-server';
 import { FILES, VERSION, readConfig } from '@chameleon/trainer';
@@ -29,7 +29,7 @@ Examples:
   chameleon export last --to safetensors --pictures photos`)
     .action(async (run: string | undefined, given: Given) => {
       const [{ path }] = (await findModels(run === undefined ? [] : [run], given['out'] as string)) as [{ path: string }];
-      await startEngine((given['backend'] as BackendName | undefined) ?? 'auto', given['threads'] as number | undefined);
+      await startEngine(given);
       const format = given['to'] as ExportFormat, to = (given['into'] as string | undefined) ?? join(path, 'export', format);
       const { parity, files } = await withPictures(path, given['pictures'] as string | undefined, (pictures) => exportModel({ from: path, format, to, pictures, version: VERSION }));
       if (given['json'] === true) return printJson({ folder: to, files, ...parity });

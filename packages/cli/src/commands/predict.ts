@@ -1,4 +1,4 @@
-import { type BackendName, type Precision, UserError } from '@chameleon/core';
+import { type Precision, UserError } from '@chameleon/core';
 import { findRun, openModel, predictFiles } from '@chameleon/trainer';
 import type { Command } from 'commander';
 import { resolvePrecision, startEngine } from '../engine.js';
@@ -16,9 +16,9 @@ export function addPredict(program: Command): void {
 Example:
   chameleon predict soldier.jpg friend.png --model last`)
     .action(async (pictures: string[], given: Given) => {
-      const engine = await startEngine((given['backend'] as BackendName | undefined) ?? 'auto', given['threads'] as number | undefined);
+      const engine = await startEngine(given);
       const { model, card } = await openNamedModel(given['model'] as string, given['out'] as string);
-      const precision = resolvePrecision((given['precision'] as Precision | undefined) ?? 'auto', engine.backend);
+      const precision = resolvePrecision((given['precision'] as Precision | undefined) ?? 'auto', engine);
       let bad = 0;
       try {
         for await (const answer of predictFiles(model, card, pictures, { precision, topK: given['topK'] as number })) {

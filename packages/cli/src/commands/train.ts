@@ -80,12 +80,12 @@ async function prepareStart(given: Given): Promise<Started> {
 }
 
 async function prepareResume(given: Given, named: string): Promise<Started> {
-  const allowed = new Set(['resume', 'out', 'json', 'backend', 'threads', 'metricsPort']);
+  const allowed = new Set(['resume', 'out', 'json', 'backend', 'device', 'threads', 'metricsPort']);
   const refused = Object.keys(given).filter((key) => given[key] !== undefined && !allowed.has(key));
   if (refused.length > 0) throw new UserError(`A run is resumed with the settings that it began with; ${refused.join(', ')} can't be changed. Leave them out, or start a new run.`, { exitCode: 2 });
   const path = await findRun(named, given['out'] as string);
   const config = await readConfig(path);
-  const engine = await startEngine((given['backend'] as 'auto' | undefined) ?? 'auto', given['threads'] as number | undefined);
+  const engine = await startEngine(given);
   return { description: engine.description, path, epochs: config.epochs, run: (surroundings) => resume(path, surroundings) };
 }
 

@@ -4,6 +4,7 @@ import { type BackendName, UserError } from '@chameleon/core';
 import { DEFAULT_CACHE_BYTES, RunMetrics, type WorkerWatcher, defaultDataCache, keepToShare, runWorker, serveMetrics } from '@chameleon/trainer';
 import { type Command, Option } from 'commander';
 import { atLeastOne, readMetrics, readSecurity, shareOf, withMetrics, withSecurity } from '../distributed-settings.js';
+import { type Device, chooseDevice } from '../engine.js';
 import { remark } from '../output.js';
 import { type Given, number } from '../settings.js';
 import { engineFor } from './serve.js';
@@ -19,6 +20,7 @@ export function addWorker(program: Command): void {
     .addOption(new Option('--data-cache-size <GB>', 'all of them together; those used longest ago make room').env('CHAMELEON_DATA_CACHE_SIZE').argParser(number).default(DEFAULT_CACHE_BYTES / 1e9))
     .option('--address <ip>', "this machine's address for the others (default: the one that routes to the coordinator)")
     .option('--backend <name>', 'what computes (default: the best that loads)', 'auto')
+    .addOption(new Option('--device <name>', 'where libtorch computes (default: cpu)').choices(['cpu', 'cuda']).env('CHAMELEON_DEVICE'))
     .option('--threads <n>', 'threads that compute (default: the cores)', atLeastOne)
     .option('--share <i/n>', "keep to the i-th of n equal parts of this machine's cores, counted from 0: for several workers on one machine", shareOf)
     .option('--loader-threads <n>', 'threads that decode pictures', atLeastOne, 2)
@@ -49,6 +51,7 @@ async function work(given: Given): Promise<void> {
   if (served) remark(`metrics at ${served.url}`);
   const cores = keepCores(given['share'] as ReturnType<typeof shareOf> | undefined);
   const engine = await engineFor(given['backend'] as BackendName | 'auto');
+  await chooseDevice((given['device'] as Device | undefined) ?? 'cpu', engine.backend as BackendName);
   try {
     const { reason, failed } = await runWorker({
       ...place,

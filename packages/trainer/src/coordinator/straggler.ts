@@ -1,3 +1,5 @@
+import { median } from '../median.js';
+
 /** Seconds that a worker spent in each phase of a step. */
 export interface PhaseTimes {
   worker: string;
@@ -22,10 +24,4 @@ export function findStraggler(times: readonly PhaseTimes[]): string {
   const excess = OWN_PHASES.map((phase) => ({ phase, seconds: (slowest.seconds[phase] ?? 0) - median(others.map((one) => one.seconds[phase] ?? 0)) }));
   const worst = excess.reduce((a, b) => (b.seconds > a.seconds ? b : a));
   return `${slowest.worker}: ${(busySeconds(slowest) / usual).toFixed(1)} times the others' work, most of it in ${worst.phase} (+${worst.seconds.toFixed(3)} s a step)`;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startCoordinator } from '../coordinator/start.js';
+import { median } from '../median.js';
 import { endProcesses, startWorkerProcess, until } from '../testing/processes.js';
 import { drawSmallDataset, smallConfig, startEngine, temporaryFolder } from '../testing/small-run.js';
 import { timingOf } from '../timing.js';
@@ -19,7 +20,6 @@ afterAll(() => folder[Symbol.asyncDispose]());
 const DETECTION_MS = 1_200, ASKED = 25;
 /** What a worker answers at once that never was in this generation. */
 const NEVER = 4_000_000;
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 describe('the network thread of a worker in the middle of a long step', { timeout: 120_000 }, () => {
   it('answers within 50 ms, and its heartbeats come no later than that (medians)', async () => {
