@@ -2,21 +2,15 @@ import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startCoordinator } from '../coordinator/start.js';
 import { readEvents } from '../run-directory.js';
 import { endProcesses, startWorkerProcess, until } from '../testing/processes.js';
 import { drawSmallDataset, smallConfig, startEngine, temporaryFolder } from '../testing/small-run.js';
 import { timingOf } from '../timing.js';
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-beforeAll(async () => {
-  await startEngine();
-  folder = await temporaryFolder();
-  await drawSmallDataset(join(folder.path, 'data'));
-});
+beforeAll(startEngine);
 afterEach(endProcesses);
-afterAll(() => folder[Symbol.asyncDispose]());
 
 const DETECTION_MS = 500;
 
@@ -40,7 +34,9 @@ const hangingEngine = (pipe: string, hang: string): string => `
 `;
 
 describe.skipIf(process.platform !== 'linux')('a worker whose exchange can’t be given up (on Linux)', { timeout: 120_000 }, () => {
-  it('is ended by its watchdog, and another takes its place', { retry: 0 }, async () => {
+  it('is ended by its watchdog, and another takes its place', async () => {
+    await using folder = await temporaryFolder();
+    await drawSmallDataset(join(folder.path, 'data'));
     const pipe = join(folder.path, 'pipe'), hang = join(folder.path, 'hang'), engine = join(folder.path, 'engine.mjs');
     execFileSync('mkfifo', [pipe]);
     await writeFile(engine, hangingEngine(pipe, hang));
