@@ -99,15 +99,18 @@ async function throughput(ours, baseline, modelFolder, pictures, { seconds, prec
   return { clients: CLIENTS, ...rounded({ oursPerSecond, baselinePerSecond, barePerSecond, ratio: oursPerSecond / baselinePerSecond, ofBare: oursPerSecond / barePerSecond }) };
 }
 
-/** Twice as many requests a second as it can answer, whether or not it answers. */
+/**
+ * Twice as many requests a second as it can answer, whether or not it answers. The queue's bound is a number of pictures; in ms it is what
+ * the server takes for so many at the pace that it keeps under this load, where the clients that are refused take processors too.
+ */
 async function overload(ours, pictures, { seconds }) {
   const unloaded = [];
   for (let i = 0; i < 60; i++) unloaded.push((await sendOne(ours.url, pictures[i % pictures.length])).ms);
   const capacity = (await closedLoop(ours.url, pictures, { clients: CLIENTS, seconds })).perSecond;
-  const { statuses, acceptedMs } = await openLoop(ours.url, pictures, { perSecond: 2 * capacity, seconds });
-  const unloadedP99Ms = percentile(unloaded, 0.99), queueBoundMs = (1000 * ours.maxQueue) / capacity;
+  const { statuses, acceptedMs, acceptedPerSecond } = await openLoop(ours.url, pictures, { perSecond: 2 * capacity, seconds });
+  const unloadedP99Ms = percentile(unloaded, 0.99), queueBoundMs = (1000 * ours.maxQueue) / acceptedPerSecond;
   const acceptedP99Ms = percentile(acceptedMs, 0.99);
-  return { ...rounded({ capacityPerSecond: capacity, offeredPerSecond: 2 * capacity, unloadedP99Ms, queueBoundMs, acceptedP99Ms, allowedP99Ms: 3 * unloadedP99Ms + queueBoundMs }), statuses };
+  return { ...rounded({ capacityPerSecond: capacity, offeredPerSecond: 2 * capacity, acceptedPerSecond, unloadedP99Ms, queueBoundMs, queueBoundAtCapacityMs: (1000 * ours.maxQueue) / capacity, acceptedP99Ms, allowedP99Ms: 3 * unloadedP99Ms + queueBoundMs }), maxQueue: ours.maxQueue, statuses };
 }
 
 /** From the start of the process to the first "ready". */

@@ -59,6 +59,11 @@ export class BatchQueue {
     return this.#batcher.length;
   }
 
+  /** Null while there is a place for one picture more of this key; else what its request is to be told, before it has sent any. */
+  refusal(key: string): Problem | null {
+    return this.#batcher.couldAdmit(1, key) ? null : this.#full(1, this.#batcher.expectedWaitMs());
+  }
+
   /** @throws {Problem} 429 when the queue is full */
   reserve(count: number, { key, timeoutMs, signal }: ReserveOptions): Reservation {
     const admission = this.#batcher.admit(count, key, performance.now() + timeoutMs);

@@ -53,12 +53,19 @@ export class Batcher {
 
   /** Reserves places for a request's pictures, all or none. Those of `evicted` have lost theirs. */
   admit(count: number, key: string, deadlineMs: number): Admission {
-    const evicted = this.#makeRoom(count, key);
-    if (evicted === null) return { admitted: false, expectedWaitMs: this.expectedWaitMs() };
+    const pushed = this.#toPushOut(count, key);
+    if (pushed === null) return { admitted: false, expectedWaitMs: this.expectedWaitMs() };
+    for (const job of pushed) this.cancel(job.id);
+    const evicted = pushed.map((job) => job.id);
     const request = this.#nextRequest++;
     const jobs = Array.from({ length: count }, () => this.#nextId++);
     for (const id of jobs) this.#jobs.set(id, { id, request, key, deadlineMs, arrivedMs: null });
     return { admitted: true, jobs, evicted };
+  }
+
+  /** Whether `admit` would take a request of this many pictures. */
+  couldAdmit(count: number, key: string): boolean {
+    return this.#toPushOut(count, key) !== null;
   }
 
   /** Says that a picture is decoded. False when it has lost its place meanwhile. */
@@ -110,8 +117,8 @@ export class Batcher {
     return batches * this.#cost.of(Math.min(this.options.maxBatch, Math.max(1, this.length)));
   }
 
-  /** The requests to push out so that `count` more fit, already gone; null when the newcomer has to go. */
-  #makeRoom(count: number, key: string): JobId[] | null {
+  /** The pictures to push out so that `count` more fit; null when the newcomer has to go. */
+  #toPushOut(count: number, key: string): Job[] | null {
     const excess = this.taken + count - this.options.maxQueue;
     if (count > this.options.maxQueue) return null;
     if (excess <= 0) return [];
@@ -127,9 +134,7 @@ export class Batcher {
       held.set(owner, rest);
       pushed.push(...request);
     }
-    if (pushed.length < excess) return null;
-    for (const job of pushed) this.cancel(job.id);
-    return pushed.map((job) => job.id);
+    return pushed.length < excess ? null : pushed;
   }
 
   #requestsNewestFirst(): Job[][] {

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { temporaryFolder, writeRandomModel } from './testing/models.js';
 import { drawPicture } from './testing/pictures.js';
@@ -66,5 +67,26 @@ describe('a full queue', () => {
     expect(Number(refused[0]!.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
     expect(await refused[0]!.json()).toMatchObject({ type: 'urn:chameleon:problem:queue-full' });
     expect((await fetch(`${server.url}/v1/classify`, { method: 'POST', body: formOf(picture, picture, picture, picture) })).status).toBe(429);
+  });
+
+  test('is told before the pictures have come, and the connection goes on', async () => {
+    await using server = await startTestServer({ models: [{ path: folder.path }], maxQueue: 2, maxBatch: 1 });
+    const slow = await drawPicture(1, { width: 3_000, height: 2_500 });
+    const held = Array.from({ length: 2 }, () => fetch(`${server.url}/v1/classify`, { method: 'POST', body: formOf(slow) }).then(({ status }) => status));
+    await expect.poll(async () => (await fetch(`${server.url}/metrics`)).text()).toMatch(/chameleon_predict_queue_length\{model="clothes"\} 2/);
+    const picture = await drawPicture(2), { hostname, port } = new URL(server.url);
+    const socket = connect(Number(port), hostname);
+    const head = `POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: ${picture.length}\r\n\r\n`;
+    let answer = '';
+    socket.setEncoding('utf8').on('data', (text: string) => (answer += text));
+    socket.write(head);
+    await expect.poll(() => answer).toMatch(/^HTTP\/1\.1 429 [^]*Retry-After: \d+[^]*queue-full/);
+    expect(await Promise.all(held)).toEqual([200, 200]);
+    answer = '';
+    socket.write(picture);
+    socket.write(head);
+    socket.write(picture);
+    await expect.poll(() => answer).toMatch(/^HTTP\/1\.1 200 /);
+    socket.destroy();
   });
 });

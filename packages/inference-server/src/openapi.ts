@@ -3,6 +3,7 @@ import { OpenAPIRegistry, OpenApiGeneratorV31, type ResponseConfig } from '@aste
 import type { ZodType } from 'zod';
 import type { Route } from './http/context.js';
 import { inferAnswerSchema, inferRequestSchema, modelMetadataSchema, serverMetadataSchema } from './protocol/schemas.js';
+import { problemType } from './problems.js';
 import { addVersionBodySchema, canaryBodySchema, classifyAnswerSchema, classifyQuerySchema, explainAnswerSchema, explainQuerySchema, imagesBodySchema, modelSchema, modelsAnswerSchema, problemSchema, stableBodySchema } from './schemas.js';
 import { z } from './zod-openapi.js';
 
@@ -80,7 +81,7 @@ export function openApiDocument(routes: readonly Pick<Route, 'method' | 'path' |
     const operation = OPERATIONS[`${method} ${path}`];
     if (!operation) throw new Error(`${method} ${path} is not described in openapi.ts`);
     left.delete(`${method} ${path}`);
-    described.registerPath({ method, path, summary: operation.summary, request: requestOf(path, operation), responses: responsesOf(operation), ...(right === null ? {} : { security: [{ [apiKey.name]: [] }], description: `Needs the right to ${right}.` }) });
+    described.registerPath({ method, path, summary: operation.summary, request: requestOf(path, operation), responses: responsesOf(path, operation), ...(right === null ? {} : { security: [{ [apiKey.name]: [] }], description: `Needs the right to ${right}.` }) });
   }
   if (left.size > 0) throw new Error(`openapi.ts describes what is not offered: ${[...left].join(', ')}`);
   return new OpenApiGeneratorV31(described.definitions).generateDocument({ openapi: '3.1.0', info: { title: 'Chameleon', version, description: 'Classifies pictures by a fine-tuned ResNet. Errors are problem documents (RFC 9457).' } });
@@ -95,8 +96,8 @@ function requestOf(path: string, { query, body }: Operation) {
   };
 }
 
-function responsesOf({ status = 200, answer, problems }: Operation): Record<number, ResponseConfig> {
+function responsesOf(path: string, { status = 200, answer, problems }: Operation): Record<number, ResponseConfig> {
   const success: ResponseConfig = { description: 'The answer', content: typeof answer === 'string' ? { [answer]: { schema: { type: 'string' } } } : { 'application/json': { schema: answer } } };
-  const refusals = problems.map((code) => [code, { description: 'A problem document', content: { 'application/problem+json': { schema: named.problem } } }] as const);
+  const refusals = problems.map((code) => [code, { description: 'A problem document', content: { [problemType(path)]: { schema: named.problem } } }] as const);
   return { [status]: success, ...Object.fromEntries(refusals) };
 }

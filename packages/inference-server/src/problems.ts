@@ -96,3 +96,6 @@ function describeIssues({ issues }: ZodError): string {
   const told = issues.slice(0, 3).map(({ path, message }) => `${path.length > 0 ? path.map(String).join('.') : 'the request'}: ${message}`);
   return `${told.join('; ')}${issues.length > 3 ? `; and ${issues.length - 3} more` : ''}.`;
 }
+
+/** The media type of a problem document. The Open Inference Protocol has plain JSON for its errors, so there the same document goes as such. */
+export const problemType = (path: string): 'application/json' | 'application/problem+json' => (path.startsWith('/v2') ? 'application/json' : 'application/problem+json');

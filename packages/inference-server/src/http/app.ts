@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { pinoHttp } from 'pino-http';
 import type { ServerMetrics } from '../metrics.js';
 import { openApiDocument } from '../openapi.js';
-import { Problem, problemOf } from '../problems.js';
+import { Problem, problemOf, problemType } from '../problems.js';
 import { type Doorkeeper, type Route, type Shell, callerOf } from './context.js';
 import { crossOrigin } from './cors.js';
 import type { Caller, Right } from './keys.js';
@@ -63,7 +63,7 @@ function sendProblem(metrics: ServerMetrics): ErrorRequestHandler {
     if (problem.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(problem.retryAfterSeconds));
     if (problem.code === 'unauthenticated') response.setHeader('WWW-Authenticate', 'Bearer');
     response.status(problem.status);
-    response.setHeader('Content-Type', 'application/problem+json');
+    response.setHeader('Content-Type', problemType(request.path));
     // The Open Inference Protocol's clients look for the reason under `error`.
     const document = problem.document(request.id as string);
     response.end(JSON.stringify(request.path.startsWith('/v2') ? { ...document, error: problem.message } : document));

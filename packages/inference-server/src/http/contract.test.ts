@@ -6,6 +6,7 @@ import { preprocess } from '@chameleon/data';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ServedModel } from '../compute/served-model.js';
 import { preprocessUpload } from '../decode/preprocess.js';
+import { problemType } from '../problems.js';
 import { classifyAnswerSchema, modelsAnswerSchema, problemSchema } from '../schemas.js';
 import { type RunningServer, startServer } from '../server.js';
 import { ENGINE, temporaryFolder, writeRandomModel } from '../testing/models.js';
@@ -33,7 +34,7 @@ const bytes = (buffer: Buffer) => new Uint8Array(buffer);
 /** A problem document with this status. */
 async function expectProblem(response: Response, status: number): Promise<{ detail: string; type: string }> {
   const body: unknown = await response.json();
-  expect([response.status, response.headers.get('content-type')], JSON.stringify(body)).toEqual([status, 'application/problem+json']);
+  expect([response.status, response.headers.get('content-type')], JSON.stringify(body)).toEqual([status, problemType(new URL(response.url).pathname)]);
   const problem = problemSchema.parse(body);
   expect(problem.status).toBe(status);
   expect(problem.request_id).toBe(response.headers.get('x-request-id'));

@@ -3,18 +3,20 @@ import { classify } from '../classify.js';
 import { explain } from '../explain/explain.js';
 import { openInferenceRoutes, openInferenceServerRoutes } from '../protocol/routes.js';
 import { addVersionBodySchema, canaryBodySchema, classifyQuerySchema, explainQuerySchema, stableBodySchema } from '../schemas.js';
-import { type Route, type Shell, askedBy, requireReady } from './context.js';
+import { type Route, type Shell, askedBy, callerOf, requireReady } from './context.js';
 import { pageRoutes } from './pages.js';
 
 /** What asks the model. */
 const classifyRoutes: readonly Route[] = [
   { method: 'post', path: '/v1/classify', right: 'classify', answer: async (request, response, context) => {
     const query = classifyQuerySchema.parse(request.query);
+    context.services.repository.ensureRoom(query.model, query.version, callerOf(response).name);
     const pictures = await context.reader.pictures(request, response);
     response.json(await classify(pictures, askedBy(request, response, query, context), context.services));
   } },
   { method: 'post', path: '/v1/explain', right: 'classify', answer: async (request, response, context) => {
     const query = explainQuerySchema.parse(request.query);
+    context.services.repository.ensureRoom(query.model, query.version, callerOf(response).name);
     const pictures = await context.reader.pictures(request, response);
     response.json(await explain(pictures, { ...askedBy(request, response, query, context), label: query.label }, context.services));
   } },

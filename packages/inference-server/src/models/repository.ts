@@ -133,6 +133,20 @@ export class ModelRepository {
     return state.served;
   }
 
+  /**
+   * Refuses a request before its body is read, where no version that may answer it has a place in its queue: what is refused should cost
+   * those that are answered as little as can be. Says nothing of versions that are not there.
+   * @throws {Problem} 429
+   */
+  ensureRoom(name: string | undefined, version: string | undefined, key: string): void {
+    const model = this.#models.get(name ?? this.#onlyName());
+    if (!model) return;
+    const states = [0, 1].map((draw) => model.versions.get(chooseVersion(model.labels, version, draw) ?? ''));
+    const refusals = states.flatMap((state) => (state?.status === 'loaded' ? [state.served.queue.refusal(key)] : []));
+    const [refusal] = refusals;
+    if (refusal && !refusals.includes(null)) throw refusal;
+  }
+
   /** The canary that computes this request's pictures unseen, if there is one. */
   shadowOf(served: ServedVersion): ServedVersion | null {
     const { labels, versions } = this.#model(served.name);

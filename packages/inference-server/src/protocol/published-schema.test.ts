@@ -81,8 +81,8 @@ describe.skipIf(!folder)('open_inference_rest.yaml (set CHAMELEON_TEST_SCHEMAS t
     const wrong = [{ inputs: 3 }, { inputs: [] }, { inputs: [{ name: 'pixels', datatype: 'FP32', shape: [1, 32, 32, 3], data: [0] }] }, { inputs: [{ name: 'image', datatype: 'BYTES', shape: [1], data: ['*'] }] }, { inputs: [{ name: 'x', datatype: 'FP32', shape: [1], data: [0] }] }];
     for (const address of addressesOf(path)) {
       for (const request of wrong) {
-        const { status, body } = await ask(address, request);
-        expect(status, JSON.stringify(request)).toBe(400);
+        const { status, type, body } = await ask(address, request);
+        expect([status, type], JSON.stringify(request)).toEqual([400, 'application/json']);
         expect(faults(schemaOf(operation, 400)!, body)).toBeUndefined();
         // The document lets an error without its text pass.
         expect((body as { error: string }).error.length).toBeGreaterThan(10);

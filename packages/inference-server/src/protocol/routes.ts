@@ -29,8 +29,9 @@ function ready(request: Request, response: Response, { services }: AppContext): 
 
 async function answerInfer(request: Request, response: Response, context: AppContext): Promise<void> {
   const length = request.get(LENGTH_HEADER);
-  const parsed = parseInfer(await context.reader.raw(request, response), length);
   const asked = askedBy(request, response, { model: request.params.model as string, version: request.params.version as string | undefined, top_k: 1 }, context);
+  context.services.repository.ensureRoom(asked.model, asked.version, asked.key);
+  const parsed = parseInfer(await context.reader.raw(request, response), length);
   const { answer, binary } = await infer(parsed, asked, context.limits.pictures, context.services);
   if (binary.length === 0) {
     response.json(answer);
