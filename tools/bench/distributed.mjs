@@ -15,8 +15,8 @@ import { publish } from './serve/results.mjs';
 export const HELP = `Usage: npm run bench -- distributed [options]
 
 Two workers of one core each against one, ResNet34, full fine-tuning, 224 px, random pixels, and PyTorch's DistributedDataParallel
-on the same; an all-reduce of 85 MB over two processes against a bare program on c10d and torch.distributed, over Gloo; and from
-kill -9 of a worker to the survivors' next applied step. Needs a build, two cores and taskset; the comparisons need g++, Debian's
+on the same; an all-reduce of 85 MB over two processes, by reading the other's memory and over a connection as between machines,
+against a bare program on c10d and torch.distributed, over Gloo; and from kill -9 of a worker to the survivors' next applied step. Needs a build, two cores and taskset; the comparisons need g++, Debian's
 libtorch and /usr/bin/python3 with torch and torchvision.
 
   --parts LIST      of training, ddp, all-reduce, recovery (default: all)
@@ -58,9 +58,9 @@ export async function main(args) {
 
 function describe({ machine, allReduce, training, ddp, recovery }) {
   const lines = [machine];
-  for (const { megabytes, wire, oursMs, ...others } of allReduce?.results ?? []) {
-    const against = [['a bare program on c10d', others.bareC10dMs], ['torch.distributed', others.torchMs]].filter(([, ms]) => ms !== undefined).map(([name, ms]) => `; ${name} ${ms} ms, ratio ${(oursMs / ms).toFixed(2)}`);
-    lines.push(`all-reduce of ${megabytes} MB in ${wire}, 2 processes: ${oursMs} ms${against.join('')}`);
+  for (const { megabytes, wire, oursMs, connectionsMs, ...others } of allReduce?.results ?? []) {
+    const against = [['a bare program on c10d', others.bareC10dMs], ['torch.distributed', others.torchMs]].filter(([, ms]) => ms !== undefined).map(([name, ms]) => `; ${name} ${ms} ms, ratio ${(connectionsMs / ms).toFixed(2)} over a connection, ${(oursMs / ms).toFixed(2)} by memory`);
+    lines.push(`all-reduce of ${megabytes} MB in ${wire}, 2 processes: ${oursMs} ms by the other's memory, ${connectionsMs} ms over a connection${against.join('')}`);
   }
   for (const { precision, wire, oneMs, apartMs, togetherMs, efficiency, withoutExchange, hidden } of training?.results ?? []) {
     lines.push(`${precision}, gradients in ${wire}: 1 worker ${oneMs} ms a step, 2 workers ${togetherMs} ms (without exchange ${apartMs}): efficiency ${efficiency}, without exchange ${withoutExchange}; ${hidden} of the exchange is hidden`);

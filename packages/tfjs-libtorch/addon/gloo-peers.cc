@@ -4,9 +4,13 @@
 
 #if defined(USE_C10D_GLOO)
 
+#include <algorithm>
+#include <cstdlib>
 #include <mutex>
+#include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include "peer-memory.h"
 #include "summation.h"
 
 namespace chameleon {
@@ -15,6 +19,14 @@ namespace {
 // A block is summed while it is still in the processor's cache, and on its way again while the next one comes.
 constexpr int64_t kBlockBytes = 1 << 20;
 constexpr int64_t kBroadcastBytes = 4 << 20;
+// Less than this is sent sooner than it is agreed upon who reads what.
+constexpr int64_t kReadBytes = 64 << 10;
+
+/// `CHAMELEON_PEER_MEMORY=off` has ranks of one machine use connections as those of several do.
+bool may_read_memory() {
+  const char* wanted = std::getenv("CHAMELEON_PEER_MEMORY");
+  return wanted == nullptr || std::string(wanted) != "off";
+}
 
 class GlooPeers : public Peers {
  public:
@@ -39,10 +51,21 @@ class GlooPeers : public Peers {
   void finish(const Work& work);
   template <class T>
   void sum_values(T* values, int64_t count);
+  template <class T>
+  void sum_by_connections(T* values, int64_t count);
+  template <class T>
+  void sum_by_memory(T* values, int64_t count);
+  void look_for_memory();
+  template <class Message>
+  std::vector<Message> swap(const Message& own, int tag);
+  void agree(int tag) { swap(char{1}, tag); }
   void pass_down(char* data, int64_t bytes, int root);
 
   const int rank_, world_size_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  /// The other ranks' memory, by rank, where all ranks are on one machine and may read each other's; else empty.
+  std::vector<PeerMemory> memory_;
+  bool looked_for_memory_ = false;
   std::mutex mutex_;
   Work waited_for_;
   bool given_up_ = false;
@@ -62,10 +85,75 @@ void GlooPeers::sum(const at::Tensor& tensor) {
   }
 }
 
+template <class T>
+void GlooPeers::sum_values(T* values, int64_t count) {
+  if (!looked_for_memory_) look_for_memory();
+  if (memory_.empty() || count * static_cast<int64_t>(sizeof(T)) < kReadBytes) sum_by_connections(values, count);
+  else sum_by_memory(values, count);
+}
+
+/// All ranks' messages, by rank.
+template <class Message>
+std::vector<Message> GlooPeers::swap(const Message& own, int tag) {
+  std::vector<Message> messages(world_size_, own);
+  std::vector<Work> works;
+  for (int distance = 1; distance < world_size_; distance++) {
+    const int peer = (rank_ + distance) % world_size_;
+    works.push_back(receive(&messages[peer], sizeof(Message), peer, tag));
+    works.push_back(send(&messages[rank_], sizeof(Message), peer, tag));
+  }
+  for (const auto& work : works) finish(work);
+  return messages;
+}
+
+/// The ranks do the same, whatever each of them is allowed: all read, or none does.
+void GlooPeers::look_for_memory() {
+  looked_for_memory_ = true;
+  const auto cards = swap(own_memory_card(), 0);
+  bool can = may_read_memory();
+  for (int rank = 0; rank < world_size_ && can; rank++) can = rank == rank_ || PeerMemory::can_read(cards[rank]);
+  const auto all_can = swap(static_cast<char>(can), 1);
+  if (std::find(all_can.begin(), all_can.end(), 0) != all_can.end()) return;
+  for (const auto& card : cards) memory_.emplace_back(card.process);
+}
+
+/// Each rank sums its share of the places, reading the others' numbers where they lie, and then reads their sums. The connections carry only
+/// who is how far. The last word comes from ranks that know that all have read: one that gives up before it leaves nobody with what
+/// stands in its memory afterwards.
+template <class T>
+void GlooPeers::sum_by_memory(T* values, int64_t count) {
+  const int64_t share = count / world_size_, block = std::min<int64_t>(share, kBlockBytes / static_cast<int64_t>(sizeof(T)));
+  const auto places = swap(reinterpret_cast<uint64_t>(values), 0);
+  const auto at_rank = [&](int peer, int64_t place) { return places[peer] + static_cast<uint64_t>(place) * sizeof(T); };
+  const auto scratch = at::empty({(world_size_ - 1) * block * static_cast<int64_t>(sizeof(T))}, at::kByte);
+  for (int64_t from = 0; from < share; from += block) {
+    const int64_t length = std::min(block, share - from), place = rank_ * share + from;
+    std::vector<const T*> parts;
+    T* next = reinterpret_cast<T*>(scratch.data_ptr());
+    for (int rank = 0; rank < world_size_; rank++) {
+      if (rank == rank_) {
+        parts.push_back(values + place);
+        continue;
+      }
+      memory_[rank].read(at_rank(rank, place), next, length * static_cast<int64_t>(sizeof(T)));
+      parts.push_back(next);
+      next += block;
+    }
+    sum_parts(parts, values + place, length);
+  }
+  agree(1);
+  for (int distance = 1; distance < world_size_; distance++) {
+    const int peer = (rank_ + distance) % world_size_;
+    memory_[peer].read(at_rank(peer, peer * share), values + peer * share, share * static_cast<int64_t>(sizeof(T)));
+  }
+  agree(2);
+  agree(3);
+}
+
 /// Each rank sums its share of the places, a block at a time, and sends the sums to all others. Receives are announced
 /// before anything is sent. Others' sums go straight to where this rank's own numbers were: they can't come before those have gone.
 template <class T>
-void GlooPeers::sum_values(T* values, int64_t count) {
+void GlooPeers::sum_by_connections(T* values, int64_t count) {
   const int64_t share = count / world_size_, block = std::min<int64_t>(share, kBlockBytes / static_cast<int64_t>(sizeof(T)));
   if (share == 0) return;
   const auto bytes_at = [&](int64_t from) { return std::min(block, share - from) * static_cast<int64_t>(sizeof(T)); };

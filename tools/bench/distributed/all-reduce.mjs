@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { median } from '../serve/statistics.mjs';
-import { freePort, startProcess } from './processes.mjs';
+import { CONNECTIONS_ALONE, freePort, startProcess } from './processes.mjs';
 import { rounded } from './rounded.mjs';
 
 const MEGABYTES = 85;
@@ -13,32 +13,37 @@ const SUMS = 10;
 const run = promisify(execFile);
 const beside = (name) => fileURLToPath(new URL(name, import.meta.url));
 
-/** Ours, a bare program's on c10d, and torch.distributed's in turn, `SUMS` sums a round; medians in ms. What can't be had here is left out. */
+/** Ours by the other's memory and over a connection, a bare program's on c10d, and torch.distributed's in turn, `SUMS` sums a round; medians in ms. What can't be had here is left out. */
 export async function compareAllReduce({ rounds }) {
   const folder = await mkdtemp(join(tmpdir(), 'chameleon-bench-'));
-  const ours = await Promise.all([0, 1].map(() => startProcess('all-reduce-worker.mjs')));
-  const times = { float32: [], bfloat16: [], bare: [], torch: [] };
+  const ways = { memory: await pair({}), connections: await pair(CONNECTIONS_ALONE) };
+  const times = { bare: [], torch: [], ...Object.fromEntries(Object.keys(ways).map((way) => [way, { float32: [], bfloat16: [] }])) };
   try {
     const bare = await orNull('the bare c10d program', () => buildBare(folder));
-    const port = await freePort();
-    await Promise.all(ours.map((worker, rank) => worker.call('open', { rank, port })));
     for (let round = 0; round < rounds; round++) {
-      for (const wire of ['float32', 'bfloat16']) {
-        const [ms] = await Promise.all(ours.map((worker) => worker.call('sum', { wire, length: (MEGABYTES * 1e6) / 4, sums: SUMS })));
-        times[wire].push(ms);
+      for (const [way, workers] of Object.entries(ways)) {
+        for (const wire of ['float32', 'bfloat16']) {
+          const [ms] = await Promise.all(workers.map((worker) => worker.call('sum', { wire, length: (MEGABYTES * 1e6) / 4, sums: SUMS })));
+          times[way][wire].push(ms);
+        }
       }
       times.bare.push(bare && (await orNull('the bare c10d program', () => medianOf(bare, []))));
       times.torch.push(await orNull('torch.distributed', () => medianOf('/usr/bin/python3', [beside('all_reduce.py')])));
     }
   } finally {
-    for (const worker of ours) worker.stop();
+    for (const worker of Object.values(ways).flat()) worker.stop();
     await rm(folder, { recursive: true });
   }
   const others = Object.fromEntries([['bareC10dMs', times.bare], ['torchMs', times.torch]].filter(([, ms]) => !ms.includes(null)).map(([name, ms]) => [name, rounded(median(ms))]));
-  return [
-    { megabytes: MEGABYTES, wire: 'float32', oursMs: rounded(median(times.float32)), ...others },
-    { megabytes: MEGABYTES, wire: 'bfloat16', oursMs: rounded(median(times.bfloat16)) },
-  ];
+  return ['float32', 'bfloat16'].map((wire) => ({ megabytes: MEGABYTES, wire, oursMs: rounded(median(times.memory[wire])), connectionsMs: rounded(median(times.connections[wire])), ...(wire === 'float32' ? others : {}) }));
+}
+
+/** Two ranks that have met. */
+async function pair(env) {
+  const workers = await Promise.all([0, 1].map(() => startProcess('all-reduce-worker.mjs', { env })));
+  const port = await freePort();
+  await Promise.all(workers.map((worker, rank) => worker.call('open', { rank, port })));
+  return workers;
 }
 
 /** Against Debian's libtorch, as the set-up compiles the addon there. */

@@ -2,8 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { EXCHANGES, alone, openExchange } from './exchange.js';
-import { type RankProcess, freePort, startRanks } from './testing/processes.js';
+import { alone, openExchange } from './exchange.js';
+import { type RankProcess, freePort, startRanks as startRanksWith } from './testing/processes.js';
 
 /** Long enough that a test whose ranks waited for it would fail by its own time. */
 const LONG_MS = 45_000;
@@ -19,7 +19,7 @@ const parameters = [
   { name: 'fc', shape: [513, 5], layout: 'plain' },
 ];
 
-async function meet(kind: (typeof EXCHANGES)[number], ranks: readonly RankProcess[], { wire = 'float32' as 'float32' | 'bfloat16', timeoutMs = LONG_MS, port = 0, prefix = 'run/1' } = {}): Promise<number> {
+async function meet(kind: 'gloo' | 'grpc', ranks: readonly RankProcess[], { wire = 'float32' as 'float32' | 'bfloat16', timeoutMs = LONG_MS, port = 0, prefix = 'run/1' } = {}): Promise<number> {
   const at = port || (await freePort());
   await Promise.all(ranks.map((process, rank) => process.open(kind, { rank, worldSize: ranks.length, meeting: { host: '127.0.0.1', port: at, prefix }, address: '127.0.0.1', timeoutMs, wire })));
   return at;
@@ -35,8 +35,15 @@ async function expectEqualSums(ranks: readonly RankProcess[], args: object, tole
   }
 }
 
-/** NCCL wants a CUDA device a rank, which no machine of these tests has had. */
-describe.each(EXCHANGES.filter((kind) => kind !== 'nccl'))('the exchange %s', (kind) => {
+/** Ranks of one machine read each other's memory, unless one of them is told not to. NCCL wants a CUDA device a rank, which no machine of these tests has had. */
+const WAYS: [name: string, kind: 'gloo' | 'grpc', envOf: (rank: number) => NodeJS.ProcessEnv][] = [
+  ['gloo', 'gloo', () => ({})],
+  ['gloo, over connections alone', 'gloo', (rank) => (rank === 1 ? { CHAMELEON_PEER_MEMORY: 'off' } : {})],
+  ['grpc', 'grpc', () => ({})],
+];
+
+describe.each(WAYS)('the exchange %s', (_name, kind, envOf) => {
+  const startRanks = (count: number) => startRanksWith(count, envOf);
   let healthy: Awaited<ReturnType<typeof startRanks>>;
   beforeAll(async () => void (healthy = await startRanks(3)));
   afterAll(async () => {

@@ -31,8 +31,8 @@ export class RankProcess implements AsyncDisposable {
     });
   }
 
-  static async start(): Promise<RankProcess> {
-    const rank = new RankProcess(fork(fileURLToPath(new URL('rank.mjs', import.meta.url)), { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }));
+  static async start(env: NodeJS.ProcessEnv = {}): Promise<RankProcess> {
+    const rank = new RankProcess(fork(fileURLToPath(new URL('rank.mjs', import.meta.url)), { execArgv: [], env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }));
     await Promise.race([
       new Promise((resolve, reject) => rank.#waiting.set('ready', { resolve, reject })),
       rank.exited.then((code) => Promise.reject(new Error(`a rank's process ended with ${code} before it was ready; is the build current?`))),
@@ -69,9 +69,9 @@ export class RankProcess implements AsyncDisposable {
   }
 }
 
-/** So many processes, none of which is left behind. */
-export async function startRanks(count: number): Promise<RankProcess[] & AsyncDisposable> {
-  const ranks = await Promise.all(Array.from({ length: count }, () => RankProcess.start()));
+/** So many processes, none of which is left behind. @param envOf what a rank's environment has beside this process's */
+export async function startRanks(count: number, envOf: (rank: number) => NodeJS.ProcessEnv = () => ({})): Promise<RankProcess[] & AsyncDisposable> {
+  const ranks = await Promise.all(Array.from({ length: count }, (_, rank) => RankProcess.start(envOf(rank))));
   return Object.assign(ranks, { [Symbol.asyncDispose]: async () => void (await Promise.all(ranks.map((rank) => rank[Symbol.asyncDispose]()))) });
 }
 
