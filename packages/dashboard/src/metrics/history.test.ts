@@ -45,6 +45,18 @@ describe('the history', () => {
     }), { numRuns: 60 });
   });
 
+  it('gives back the newest samples as they were when blocks are let go and their memory is used again', () => {
+    fc.assert(fc.property(fc.array(fc.array(fc.option(fc.double()), { minLength: 4, maxLength: 4 }), { minLength: 700, maxLength: 700 }), (rows) => {
+      const history = new History({ retentionMs: 240_000, maxBytes: 1e9 });
+      for (const [at, row] of rows.entries()) scrape(history, at * 1000, row);
+      for (let i = 0; i < 4; i++) {
+        const whole = expected(rows, i), kept = read(history, `s${i}`);
+        expect(kept.length).toBeLessThan(500);
+        expect(kept.slice(-200)).toEqual(whole.slice(-kept.length).slice(-200));
+      }
+    }), { numRuns: 5 });
+  });
+
   it('selects by labels and by time, the beginning left out', () => {
     const history = new History(WIDE);
     for (let at = 0; at < 10; at++) scrape(history, at, [at, 2 * at]);

@@ -66,6 +66,8 @@ export class History {
   readonly #series = new Map<number, Series>();
   readonly #byKey = new Map<string, Series>();
   readonly #byMetric = new Map<string, Set<number>>();
+  /** Columns of blocks that were let go, for the next ones: allocating them anew all day leaves the process's memory in pieces. */
+  readonly #spare: FullColumn[] = [];
   #nextId = 0;
   #bytes = 0;
 
@@ -139,7 +141,7 @@ export class History {
       return;
     }
     if (!column) this.#series.get(id)!.blockCount++;
-    const next: Column = !column && at === 0 ? { value, count: 1 } : fullColumn(column, at, value);
+    const next: Column = !column && at === 0 ? { value, count: 1 } : fill(this.#spare.pop() ?? emptyColumn(), column, at, value);
     block.columns.set(id, next);
     const grown = (column ? 0 : COLUMN_BYTES) + ('values' in next ? FULL_COLUMN_BYTES - COLUMN_BYTES : 0);
     block.bytes += grown;
@@ -191,7 +193,10 @@ export class History {
     const blocks = this.#targets.get(target)!;
     const block = blocks.shift()!;
     this.#bytes -= block.bytes;
-    for (const id of block.columns.keys()) this.#release(id);
+    for (const [id, column] of block.columns) {
+      if ('values' in column && this.#spare.length < this.limits.maxBytes / 8 / FULL_COLUMN_BYTES) this.#spare.push(column);
+      this.#release(id);
+    }
     if (blocks.length === 0) this.#targets.delete(target);
   }
 
@@ -218,12 +223,16 @@ function firstAfter({ times, count }: Block, timeMs: number): number {
   return low;
 }
 
-function fullColumn(before: ConstantColumn | undefined, at: number, value: number): FullColumn {
-  const column = { values: new Float64Array(BLOCK), there: new Uint8Array(BLOCK) };
-  column.values.fill(before?.value ?? 0, 0, before?.count ?? 0);
-  column.there.fill(1, 0, before?.count ?? 0);
-  column.values[at] = value;
-  column.there[at] = 1;
+const emptyColumn = (): FullColumn => ({ values: new Float64Array(BLOCK), there: new Uint8Array(BLOCK) });
+
+/** A column as one that was the same until now, and has another value from here on; whatever it held. */
+function fill(column: FullColumn, before: ConstantColumn | undefined, at: number, value: number): FullColumn {
+  const { values, there } = column, count = before?.count ?? 0;
+  values.fill(before?.value ?? 0, 0, count);
+  there.fill(1, 0, count);
+  there.fill(0, count);
+  values[at] = value;
+  there[at] = 1;
   return column;
 }
 
