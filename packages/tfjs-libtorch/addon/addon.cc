@@ -213,6 +213,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("fusedBatchNormBackward", Napi::Function::New(env, fused_batch_norm_backward));
   exports.Set("openGroup", Napi::Function::New(env, open_group));
   exports.Set("sumOverRanks", Napi::Function::New(env, sum_over_ranks));
+  exports.Set("settleSums", Napi::Function::New(env, settle_sums));
   exports.Set("beginSum", Napi::Function::New(env, begin_sum));
   exports.Set("awaitSum", Napi::Function::New(env, await_sum));
   exports.Set("sumNumbers", Napi::Function::New(env, sum_numbers));

@@ -76,6 +76,10 @@ Napi::Value sum_over_ranks(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value settle_sums(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value { return submit(info, [](Peers& peers) { return peers.settle(), at::Tensor(); }); });
+}
+
 Napi::Value begin_sum(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
@@ -92,6 +96,7 @@ Napi::Value begin_sum(const Napi::CallbackInfo& info) {
     group.enqueue(UINT32_MAX, [flat, done](Peers& peers) {
       try {
         peers.sum(flat);
+        peers.settle();
         done->set_value();
       } catch (...) {
         done->set_exception(std::current_exception());
@@ -122,6 +127,7 @@ Napi::Value sum_numbers(const Napi::CallbackInfo& info) {
     std::fill(std::copy(values.Data(), values.Data() + count, tensor.data_ptr<double>()), tensor.data_ptr<double>() + tensor.numel(), 0.0);
     return submit(info, [tensor, count](Peers& peers) {
       peers.sum(tensor);
+      peers.settle();
       return at::from_blob(tensor.data_ptr(), {count}, [tensor](void*) {}, at::kDouble);
     });
   });
@@ -190,6 +196,7 @@ Napi::Value refuse(const Napi::CallbackInfo& info) {
 
 Napi::Value open_group(const Napi::CallbackInfo& info) { return refuse(info); }
 Napi::Value sum_over_ranks(const Napi::CallbackInfo& info) { return refuse(info); }
+Napi::Value settle_sums(const Napi::CallbackInfo& info) { return refuse(info); }
 Napi::Value begin_sum(const Napi::CallbackInfo& info) { return refuse(info); }
 Napi::Value await_sum(const Napi::CallbackInfo& info) { return refuse(info); }
 Napi::Value sum_numbers(const Napi::CallbackInfo& info) { return refuse(info); }

@@ -12,6 +12,8 @@ namespace chameleon {
 Napi::Value open_group(const Napi::CallbackInfo& info);
 /// sumOverRanks(group, job, handle): a flat float32, float64 or bfloat16 tensor, summed where it lies. bfloat16 is summed in float32.
 Napi::Value sum_over_ranks(const Napi::CallbackInfo& info);
+/// settleSums(group, job): once it is done no other rank reads what was summed, and all have their sums.
+Napi::Value settle_sums(const Napi::CallbackInfo& info);
 /// beginSum(group, handle) → sum: the same for a float32 tensor of any shape, for this thread to wait for.
 Napi::Value begin_sum(const Napi::CallbackInfo& info);
 /// awaitSum(sum, ms) → boolean: waits so long at most; true once the tensor is the sum. Throws what kept the ranks from summing.

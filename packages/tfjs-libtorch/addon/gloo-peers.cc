@@ -40,6 +40,7 @@ class GlooPeers : public Peers {
 
   /// The sum is made in the order of the ranks by one of them for each place. bfloat16 is summed in float32.
   void sum(const at::Tensor& tensor) override;
+  void settle() override;
   /// Down a binomial tree.
   at::Tensor broadcast(const at::Tensor& bytes, int root) override;
   void give_up() override;
@@ -66,6 +67,8 @@ class GlooPeers : public Peers {
   /// The other ranks' memory, by rank, where all ranks are on one machine and may read each other's; else empty.
   std::vector<PeerMemory> memory_;
   bool looked_for_memory_ = false;
+  /// Whether others may be reading what was summed.
+  bool unsettled_ = false;
   std::mutex mutex_;
   Work waited_for_;
   bool given_up_ = false;
@@ -118,8 +121,7 @@ void GlooPeers::look_for_memory() {
 }
 
 /// Each rank sums its share of the places, reading the others' numbers where they lie, and then reads their sums. The connections carry only
-/// who is how far. The last word comes from ranks that know that all have read: one that gives up before it leaves nobody with what
-/// stands in its memory afterwards.
+/// who is how far.
 template <class T>
 void GlooPeers::sum_by_memory(T* values, int64_t count) {
   const int64_t share = count / world_size_, block = std::min<int64_t>(share, kBlockBytes / static_cast<int64_t>(sizeof(T)));
@@ -146,8 +148,16 @@ void GlooPeers::sum_by_memory(T* values, int64_t count) {
     const int peer = (rank_ + distance) % world_size_;
     memory_[peer].read(at_rank(peer, peer * share), values + peer * share, share * static_cast<int64_t>(sizeof(T)));
   }
-  agree(2);
-  agree(3);
+  unsettled_ = true;
+}
+
+/// The last word comes from ranks that know that all have read: one that gives up before it leaves nobody with what stands in its memory
+/// afterwards.
+void GlooPeers::settle() {
+  if (!unsettled_) return;
+  agree(0);
+  agree(1);
+  unsettled_ = false;
 }
 
 /// Each rank sums its share of the places, a block at a time, and sends the sums to all others. Receives are announced

@@ -19,7 +19,11 @@ class Peers {
   virtual ~Peers() = default;
 
   /// Sums a flat tensor of all ranks where it lies; its length is a multiple of the number of ranks. All ranks hold the same bits then.
+  /// Until `settle` other ranks may still read it: it must stay as it is.
   virtual void sum(const at::Tensor& tensor) = 0;
+
+  /// Waits until all ranks have done what they were asked to, and throws where one has given up before.
+  virtual void settle() {}
 
   /// The root's bytes.
   virtual at::Tensor broadcast(const at::Tensor& bytes, int root) = 0;
@@ -31,6 +35,7 @@ class Peers {
   void prove(int world_size) {
     const auto ones = at::ones({world_size}, at::kDouble);
     sum(ones);
+    settle();
     for (int i = 0; i < world_size; i++) TORCH_CHECK(ones.data_ptr<double>()[i] == world_size, "the ranks' first sum is ", ones.data_ptr<double>()[i], ", not ", world_size);
   }
 };

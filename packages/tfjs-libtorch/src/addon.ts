@@ -63,6 +63,7 @@ export interface Addon {
   /** addon/collectives.h says what each of these does. */
   openGroup(options: GroupOptions, onDone: (job: number, error: string | null, result: Float64Array | Uint8Array | undefined) => void): NativeGroup;
   sumOverRanks(group: NativeGroup, job: number, flat: Handle): void;
+  settleSums(group: NativeGroup, job: number): void;
   beginSum(group: NativeGroup, tensor: Handle): AwaitedSum;
   awaitSum(sum: AwaitedSum, timeoutMs: number): boolean;
   sumNumbers(group: NativeGroup, job: number, values: Float64Array): void;

@@ -26,7 +26,7 @@ const source = `
     group.sumNow(statistics);
     const bucket = group.bucket(64, 'float32'), gradient = tf.tensor([1, 2, 3].map((value) => value * (rank + 1)));
     bucket.place(gradient, { offset: 16, filter: false });
-    await group.sumBucket(bucket);
+    await Promise.all([group.sumBucket(bucket), group.settle()]);
     bucket.take(gradient, { offset: 16, filter: false });
     const inPlace = [...gradient.dataSync()];
     // It ends with a call under way that nobody else makes.

@@ -73,9 +73,14 @@ export class ProcessGroup {
     return new Bucket(this.#backend, length, precision, this.#device);
   }
 
-  /** Sums a bucket where it lies. By Gloo, bfloat16 is summed in float32 and rounded once. */
+  /** Sums a bucket where it lies. By Gloo, bfloat16 is summed in float32 and rounded once. Until `settle` it must stay as it is: other ranks may still read it. */
   async sumBucket({ handle }: Bucket): Promise<void> {
     await this.#submit((job) => addon().sumOverRanks(this.#native, job, handle));
+  }
+
+  /** Waits until all ranks have the sums of the buckets before it. */
+  async settle(): Promise<void> {
+    await this.#submit((job) => addon().settleSums(this.#native, job));
   }
 
   async sumNumbers(values: readonly number[]): Promise<number[]> {

@@ -38,14 +38,19 @@ serveCalls({
     exchange = await openExchange('gloo', { rank, worldSize: 2, meeting: { host, port, prefix: `bench/${wire}` }, address, timeoutMs: 60_000, signal: new AbortController().signal, wire });
   },
   close: () => exchange.close(),
-  /** Medians of a step, of what it waits for its gradients' sums, and of the processor's time in that, in ms; two steps are not counted. */
+  /**
+   * Medians of a step, of what it waits for its gradients' sums, and of the processor's time in that, in ms; and from when to when each step waited,
+   * in ms since 1970. Two steps are not counted.
+   */
   async train({ steps, exchange: kind }) {
-    const used = kinds[kind](), stepMs = [], waitMs = [], waitProcessorMs = [];
+    const used = kinds[kind](), stepMs = [], waitMs = [], waitProcessorMs = [], waits = [];
     const timed = { ...used, sumGradients: async (parameters) => {
       const start = performance.now(), before = process.cpuUsage();
       await used.sumGradients(parameters);
       const { user, system } = process.cpuUsage(before);
-      waitMs.push(performance.now() - start);
+      const end = performance.now();
+      waitMs.push(end - start);
+      waits.push({ from: performance.timeOrigin + start, to: performance.timeOrigin + end });
       waitProcessorMs.push((user + system) / 1000);
     } };
     for (let i = 0; i < steps + 2; i++) {
@@ -53,7 +58,7 @@ serveCalls({
       await step(timed);
       stepMs.push(performance.now() - start);
     }
-    return { stepMs: median(stepMs.slice(2)), waitMs: median(waitMs.slice(2)), waitProcessorMs: median(waitProcessorMs.slice(2)) };
+    return { stepMs: median(stepMs.slice(2)), waitMs: median(waitMs.slice(2)), waitProcessorMs: median(waitProcessorMs.slice(2)), waits: waits.slice(2) };
   },
   /** The median of an all-reduce of a few numbers, in ms. */
   async sumFew({ sums }) {

@@ -4,7 +4,8 @@ import { rounded } from './rounded.mjs';
 
 /**
  * One worker on a core, two on a core each without an exchange, two with one that begins in the way back, and two with one that begins after it:
- * in turn, in the same two processes. The exchange's hidden share is 1 - (what the step waits for it) / (what it waits where nothing is hidden).
+ * in turn, in the same two processes. The exchange's hidden share is 1 - (what the step waits for it) / (what it waits where nothing is hidden), both
+ * from when the later of the two has its gradients: until then it is the other that is waited for, not the exchange.
  */
 export async function measureTraining({ rounds, steps, pictures, wires, precisions }) {
   const results = [];
@@ -21,8 +22,8 @@ export async function measureTraining({ rounds, steps, pictures, wires, precisio
           times.apart.push(slower(await both('train', { steps, exchange: 'none' })).stepMs);
           const together = await both('train', { steps, exchange: 'early' });
           times.together.push(slower(together).stepMs);
-          times.hiddenWait.push(mean(together.map(({ waitMs }) => waitMs)));
-          times.wholeWait.push(mean((await both('train', { steps, exchange: 'late' })).map(({ waitMs }) => waitMs)));
+          times.hiddenWait.push(waitedFor(together));
+          times.wholeWait.push(waitedFor(await both('train', { steps, exchange: 'late' })));
         }
         const ratios = (against) => rounded(median(times.one.map((one, i) => one / times[against][i])), 3);
         results.push({
@@ -42,4 +43,6 @@ export async function measureTraining({ rounds, steps, pictures, wires, precisio
 }
 
 const slower = (answers) => answers.reduce((a, b) => (a.stepMs > b.stepMs ? a : b));
+/** The median step's, in ms: from when the last worker began to wait until they went on. */
+const waitedFor = (answers) => median(answers[0].waits.map((_, step) => mean(answers.map(({ waits }) => waits[step].to)) - Math.max(...answers.map(({ waits }) => waits[step].from))));
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;

@@ -14,6 +14,7 @@ interface NativeGroup {
   readonly ready: Promise<void>;
   bucket(length: number, precision: 'float32' | 'bfloat16'): NativeBucket;
   sumBucket(bucket: NativeBucket): Promise<void>;
+  settle(): Promise<void>;
   sumNumbers(values: readonly number[]): Promise<number[]>;
   sumNow(tensor: TensorInfo, givenUp: () => boolean): void;
   broadcast(bytes: Uint8Array | null, root: number): Promise<Uint8Array>;
@@ -64,6 +65,7 @@ function c10dExchange(group: NativeGroup, { rank, worldSize, wire, where, isGive
     make: (length) => group.bucket(length, wire),
     place: (bucket, parameter, offset) => bucket.place(parameter.gradient!, placeOf(parameter, offset)),
     sum: (bucket) => group.sumBucket(bucket),
+    settle: () => group.settle(),
     take: (bucket, parameter, offset) => bucket.take(parameter.gradient!, placeOf(parameter, offset)),
     release: (bucket) => bucket.dispose(),
   });

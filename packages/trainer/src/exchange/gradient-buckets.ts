@@ -9,6 +9,8 @@ export interface Carrier<Memory> {
   place(memory: Memory, parameter: Parameter, offset: number): void;
   /** Sums the bucket over the ranks; buckets are summed in the order of the calls. */
   sum(memory: Memory): Promise<void>;
+  /** Waits until all ranks have the sums before it: only then may a bucket's memory change. */
+  settle(): Promise<void>;
   /** Makes the bucket's part the parameter's gradient. */
   take(memory: Memory, parameter: Parameter, offset: number): void;
   release(memory: Memory): void;
@@ -77,7 +79,7 @@ export class GradientBuckets<Memory> {
     this.#send(() => true);
     const sums = this.#sums;
     this.#sums = [];
-    await Promise.all(sums);
+    await Promise.all([...sums, this.carrier.settle()]);
     for (const [parameter, { bucket, offset }] of this.#bucketOf) this.carrier.take(bucket.memory, parameter, offset);
     for (const { placed } of this.#buckets) placed.clear();
   }

@@ -30,6 +30,7 @@ function grpcExchange(calls: GrpcCalls, { rank, worldSize, wire, isGivenUp }: Pi
     make: (length) => new Float32Array(length),
     place: (memory, { gradient }, offset) => memory.set(gradient!.dataSync(), offset),
     sum: async (memory) => memory.set(wire === 'bfloat16' ? fromBfloat16(numbers(await calls.make('bfloat16', bytesOf(toBfloat16(memory))), Uint16Array)) : numbers(await calls.make('float32', bytesOf(memory)), Float32Array)),
+    settle: () => Promise.resolve(),
     take: (memory, parameter, offset) => {
       parameter.clearGradient();
       parameter.accumulate(tensor(memory.slice(offset, offset + parameter.size), parameter.shape));
