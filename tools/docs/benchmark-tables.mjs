@@ -15,6 +15,7 @@ export const PLACES = [
   { page: root('packages/tfjs-libtorch/README.md'), name: 'train', results: root('benchmarks/results/train.json'), render: trainTable },
   { page: root('README.md'), name: 'train-short', results: root('benchmarks/results/train.json'), render: shortTable },
   ...['serve', 'serve-int8'].map((name) => ({ page: root('packages/inference-server/README.md'), name, results: root(`benchmarks/results/${name}.json`), render: serveTable })),
+  { page: root('docs/how-to/train-on-many-machines.md'), name: 'distributed', results: root('benchmarks/results/distributed.json'), render: distributedTable },
   ...scalingPlaces(root),
 ].filter(({ results }) => existsSync(results));
 
@@ -65,6 +66,27 @@ export function serveTable({ precision, model, machine, command, latency, throug
   return `${table([['measured', `Chameleon, ${precision}`, 'ONNX Runtime behind Express', ''], ...rows])}
 
 ${model[0].toUpperCase()}${model.slice(1)}, photographs, in turns of one run. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
+}
+
+/** What the exchange and a worker's death cost. */
+export function distributedTable({ machine, allReduce, training, ddp, recovery }) {
+  const share = (part) => `${(100 * part).toFixed(1)} %`;
+  const ddpOf = (precision) => ddp?.results.find((row) => row.precision === precision);
+  const rows = [
+    ...(training?.results ?? []).flatMap(({ precision, wire, oneMs, togetherMs, efficiency, withoutExchange, hidden }, i, all) => [
+      [`step in ${precision}, gradients in ${wire}: 1 worker, 2 workers, ms`, `${Math.round(oneMs)}, ${Math.round(togetherMs)}`, ''],
+      ['– pictures a second a worker, of one alone (of two without an exchange)', `${share(efficiency)} (${share(withoutExchange)})`, all.findIndex((row) => row.precision === precision) === i && ddpOf(precision) ? `DistributedDataParallel ${share(ddpOf(precision).efficiency)}` : ''],
+      ["– of the exchange's time, hidden behind the way back", share(hidden), ''],
+    ]),
+    ...(allReduce?.results ?? []).flatMap(({ megabytes, wire, oursMs, connectionsMs, bareC10dMs, torchMs }) => [
+      [`all-reduce of ${megabytes} MB of ${wire === 'float32' ? 'float32' : 'float32, as bfloat16 on the way'}, 2 processes, ms`, `${oursMs}; over a connection ${connectionsMs}`, bareC10dMs === undefined ? '' : `bare program on c10d ${bareC10dMs}, torch.distributed ${torchMs}`],
+    ]),
+    recovery && [`from \`kill -9\` of one of ${recovery.results.workers} workers to the others' next applied step, median of ${recovery.results.kills}, ms`, `${Math.round(recovery.results.medianMs)}`, ''],
+  ].filter(Boolean);
+  const commands = [...new Set([training, allReduce, ddp, recovery].filter(Boolean).map(({ command }) => `\`${command}\``))];
+  return `${table([['measured', 'Chameleon', 'others'], ...rows])}
+
+ResNet34, full fine-tuning, 8 pictures a worker, a core each. ${machine.replace(/, load.*/, '')}. Made by ${commands.join(', ')}.`;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
