@@ -57,8 +57,9 @@ async function coordinate(given: Given): Promise<void> {
 export async function placeOfRun(given: Given): Promise<{ place: RunPlace; epochs: number; engine: Engine }> {
   const { resume, runDir, out } = given as { resume?: string; runDir?: string; out: string };
   if (resume !== undefined) {
-    const settings = [...RUN_SETTINGS, ...ENGINE_SETTINGS].map(({ flags }) => /--([\w-]+)/.exec(flags)![1]!.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()));
-    const refused = settings.filter((name) => given[name] !== undefined && !['threads', 'backend', 'device'].includes(name));
+    // What only this machine computes with has no key in a run's configuration.
+    const settings = [...RUN_SETTINGS, ...ENGINE_SETTINGS.filter(({ key }) => key !== null)].map(({ flags }) => /--([\w-]+)/.exec(flags)![1]!.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()));
+    const refused = settings.filter((name) => given[name] !== undefined);
     if (refused.length > 0) throw new UserError(`A run is resumed with the settings that it began with; ${refused.join(', ')} can't be changed. Leave them out, or start a new run.`, { exitCode: 2 });
     const path = resolve(await findRun(resume, out));
     const { epochs } = await readConfig(path);

@@ -141,8 +141,8 @@ export class ModelRepository {
   ensureRoom(name: string | undefined, version: string | undefined, key: string): void {
     const model = this.#models.get(name ?? this.#onlyName());
     if (!model) return;
-    const states = [0, 1].map((draw) => model.versions.get(chooseVersion(model.labels, version, draw) ?? ''));
-    const refusals = states.flatMap((state) => (state?.status === 'loaded' ? [state.served.queue.refusal(key)] : []));
+    const states = new Set([0, 1].map((draw) => model.versions.get(chooseVersion(model.labels, version, draw) ?? '')));
+    const refusals = [...states].flatMap((state) => (state?.status === 'loaded' ? [state.served.queue.refusal(key)] : []));
     const [refusal] = refusals;
     if (refusal && !refusals.includes(null)) throw refusal;
   }
