@@ -14,7 +14,8 @@ const root = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 export const PLACES = [
   { page: root('packages/tfjs-libtorch/README.md'), name: 'train', results: root('benchmarks/results/train.json'), render: trainTable },
   { page: root('README.md'), name: 'train-short', results: root('benchmarks/results/train.json'), render: shortTable },
-  ...['serve', 'serve-int8'].map((name) => ({ page: root('packages/inference-server/README.md'), name, results: root(`benchmarks/results/${name}.json`), render: serveTable })),
+  ...['serve', 'serve-int8', 'serve-memory'].map((name) => ({ page: root('packages/inference-server/README.md'), name, results: root(`benchmarks/results/${name}.json`), render: serveTable })),
+  { page: root('packages/inference-server/README.md'), name: 'serve-peers', results: root('benchmarks/results/serve-peers.json'), render: peersTable },
   { page: root('docs/how-to/train-on-many-machines.md'), name: 'distributed', results: root('benchmarks/results/distributed.json'), render: distributedTable },
   ...scalingPlaces(root),
 ].filter(({ results }) => existsSync(results));
@@ -66,6 +67,17 @@ export function serveTable({ precision, model, machine, command, latency, throug
   return `${table([['measured', `Chameleon, ${precision}`, 'ONNX Runtime behind Express', ''], ...rows])}
 
 ${model[0].toUpperCase()}${model.slice(1)}, photographs, in turns of one run. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
+}
+
+/** The server beside one that people deploy today. */
+export function peersTable({ litserve, clients, versions, machine, command }) {
+  const rows = Object.entries(litserve).flatMap(([precision, { oursMs, theirsMs, timesAsFast, oursPerSecond, theirsPerSecond, timesAsMany }]) => [
+    [`${precision}, one request at a time, median`, `${oursMs.toFixed(1)} ms`, `${theirsMs.toFixed(1)} ms`, `${times(timesAsFast)} times as fast`],
+    [`${precision}, ${clients} clients, pictures a second`, oursPerSecond.toFixed(1), theirsPerSecond.toFixed(1), `${times(timesAsMany)} times as many`],
+  ]);
+  return `${table([['measured', 'Chameleon', `LitServe ${versions.litserve} with PyTorch ${versions.torch}`, ''], ...rows])}
+
+The same weights, photographs and requests, in turns of one run. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
 }
 
 /** What the exchange and a worker's death cost. */

@@ -13,16 +13,10 @@ export class Parameter {
   trainable = true;
   gradient: Tensor | null = null;
   #value: Tensor;
-  readonly #derived = new Map<string, { tensor: Tensor; stamp: string }>();
-  #version = 0;
+  readonly #derived = new Map<string, Tensor>();
 
   constructor(readonly name: string, value: Tensor, readonly layout: Layout = 'plain') {
     this.#value = value;
-  }
-
-  /** Counts the changes of the value. */
-  get version(): number {
-    return this.#version;
   }
 
   get value(): Tensor {
@@ -39,26 +33,22 @@ export class Parameter {
 
   /** The value as the arithmetic takes it. The copy is kept until the value changes: for a frozen parameter, for good. */
   inPrecision(precision: Precision): Tensor {
-    return precision === 'float32' ? this.#value : this.derived(precision, '', () => toPrecision(this.#value, precision));
+    return precision === 'float32' ? this.#value : this.derived(precision, () => toPrecision(this.#value, precision));
   }
 
-  /**
-   * What was made of the value, which the parameter keeps and owns until the value changes, or `stamp`, which says of what else it was
-   * made. One of a kind is kept.
-   */
-  derived(kind: string, stamp: string, make: () => Tensor): Tensor {
+  /** What was made of the value, which the parameter keeps and owns until the value changes. One of a kind is kept. */
+  derived(kind: string, make: () => Tensor): Tensor {
     const known = this.#derived.get(kind);
-    if (known?.stamp === stamp) return known.tensor;
-    known?.tensor.dispose();
+    if (known) return known;
     // Whoever is in a `tidy` at the moment doesn't own it.
     const tensor = keep(make());
-    this.#derived.set(kind, { tensor, stamp });
+    this.#derived.set(kind, tensor);
     return tensor;
   }
 
   /** What it holds at the moment: the value, what was made of it, the gradient. */
   get tensors(): Tensor[] {
-    return [this.#value, ...[...this.#derived.values()].map(({ tensor }) => tensor), this.gradient].filter((tensor) => tensor !== null);
+    return [this.#value, ...this.#derived.values(), this.gradient].filter((tensor) => tensor !== null);
   }
 
   /** Takes over a gradient, or adds it to the one that is there. */
@@ -81,8 +71,7 @@ export class Parameter {
 
   /** Says that the value was changed where it lies. */
   changed(): void {
-    this.#version++;
-    for (const { tensor } of this.#derived.values()) tensor.dispose();
+    for (const tensor of this.#derived.values()) tensor.dispose();
     this.#derived.clear();
   }
 
@@ -101,7 +90,6 @@ export class Parameter {
 /** What belongs to the state and doesn't learn: BatchNorm's running statistics. */
 export class StateBuffer {
   #value: Tensor;
-  #version = 0;
 
   constructor(readonly name: string, value: Tensor) {
     this.#value = value;
@@ -111,14 +99,8 @@ export class StateBuffer {
     return this.#value;
   }
 
-  /** Counts the changes of the value. */
-  get version(): number {
-    return this.#version;
-  }
-
   /** Takes over a new value. */
   replace(value: Tensor): void {
-    this.#version++;
     this.#value.dispose();
     this.#value = value;
   }

@@ -8,6 +8,7 @@
 #include "device-memory.h"
 #include "environment.h"
 #include "fused-batch-norm.h"
+#include "max-pool.h"
 #include "optimizers.h"
 #include "packed-convolution.h"
 #include "prepared-convolution.h"
@@ -86,7 +87,7 @@ Napi::Value from_data(const Napi::CallbackInfo& info) {
 Napi::Value read(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     auto env = info.Env();
-    auto tensor = environment(env).tensors.get(info[0].As<Napi::Number>().DoubleValue());
+    auto tensor = environment(env).tensors.glance(info[0].As<Napi::Number>().DoubleValue());
     const auto type = tensor.scalar_type() == at::kBool ? at::kBool : at::isIntegralType(tensor.scalar_type(), false) ? at::kInt : at::kFloat;
     tensor = tensor.to(at::kCPU, type).contiguous();
     auto buffer = Napi::ArrayBuffer::New(env, tensor.nbytes());
@@ -107,7 +108,7 @@ Napi::Value release(const Napi::CallbackInfo& info) {
 
 Napi::Value shape(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const auto& tensor = environment(info.Env()).tensors.get(info[0].As<Napi::Number>().DoubleValue());
+    const auto& tensor = environment(info.Env()).tensors.outline(info[0].As<Napi::Number>().DoubleValue());
     auto out = Napi::Array::New(info.Env(), static_cast<size_t>(tensor.dim()));
     for (int64_t i = 0; i < tensor.dim(); i++) out.Set(static_cast<uint32_t>(i), Napi::Number::New(info.Env(), static_cast<double>(tensor.size(i))));
     return out;
@@ -117,7 +118,7 @@ Napi::Value shape(const Napi::CallbackInfo& info) {
 /// scalarType(handle): ATen's name of it, "Float", "BFloat16", "Int" …
 Napi::Value scalar_type(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    return Napi::String::New(info.Env(), c10::toString(environment(info.Env()).tensors.get(info[0].As<Napi::Number>().DoubleValue()).scalar_type()));
+    return Napi::String::New(info.Env(), c10::toString(environment(info.Env()).tensors.outline(info[0].As<Napi::Number>().DoubleValue()).scalar_type()));
   });
 }
 
@@ -211,6 +212,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("collectives", collectives);
   exports.Set("fusedBatchNorm", Napi::Function::New(env, fused_batch_norm));
   exports.Set("fusedBatchNormBackward", Napi::Function::New(env, fused_batch_norm_backward));
+  exports.Set("maxPool", Napi::Function::New(env, max_pool));
+  exports.Set("maxPoolBackward", Napi::Function::New(env, max_pool_backward));
   exports.Set("openGroup", Napi::Function::New(env, open_group));
   exports.Set("sumOverRanks", Napi::Function::New(env, sum_over_ranks));
   exports.Set("settleSums", Napi::Function::New(env, settle_sums));

@@ -8,29 +8,86 @@
 #include <malloc.h>
 #endif
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <map>
+#include <functional>
 #include <mutex>
+#include <new>
+#include <set>
 #include <string>
 
 namespace chameleon {
 namespace {
 
-/// ATen wants a block's context to be its data, so the block's size stands before it.
+/// ATen wants a block's context to be its data, so what is known of the block stands before it.
 constexpr size_t kHeader = 64;
 constexpr size_t kGranule = 512;
+/// From here on a request may be cut out of a larger block. Smaller ones, which often stay, would keep such a block from growing together again.
+constexpr size_t kLarge = size_t{1} << 20;
+
+/// A stretch of memory; the data follows it. Together with its neighbours it makes up what was once had from the system in one piece.
+struct alignas(kHeader) Block {
+  size_t size;
+  Block *before, *after;
+  bool large, idle;
+  /// Its pages are the system's again; the next write has fresh ones.
+  bool returned;
+
+  char* data() { return reinterpret_cast<char*>(this) + kHeader; }
+  static Block* of(void* data) { return reinterpret_cast<Block*>(static_cast<char*>(data) - kHeader); }
+  bool is_whole() const { return before == nullptr && after == nullptr; }
+};
+static_assert(sizeof(Block) == kHeader, "a block's head has its place");
+
+struct BySize {
+  using is_transparent = void;
+  bool operator()(const Block* a, const Block* b) const { return a->size != b->size ? a->size < b->size : std::less<const Block*>()(a, b); }
+  bool operator()(const Block* a, size_t size) const { return a->size < size; }
+};
+using IdleBlocks = std::set<Block*, BySize>;
 
 /// Fresh memory of less than this is not asked about each time.
 constexpr int64_t kUnasked = int64_t{1} << 20;
 
+const auto kPage = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+constexpr size_t kHugePage = size_t{2} << 20;
+
+/// Advises the kernel on the whole pages of some memory.
+void over_pages(char* memory, size_t size, size_t page, int advice) {
+  const auto begin = (reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page, end = (reinterpret_cast<uintptr_t>(memory) + size) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
 std::string mebibytes(int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+/// Memory of the system's own for large blocks: glibc would keep what is freed, for needs that never come.
+void* from_system(size_t size) {
+#if !defined(__SANITIZE_ADDRESS__)
+  if (size >= kLarge) {
+    void* memory = mmap(nullptr, size + kHeader, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? nullptr : memory;
+  }
+#endif
+  void* memory = nullptr;
+  return posix_memalign(&memory, kHeader, size + kHeader) == 0 ? memory : nullptr;
+}
+
+void to_system(Block* block) {
+#if !defined(__SANITIZE_ADDRESS__)
+  if (block->large) {
+    munmap(block, block->size + kHeader);
+    return;
+  }
+#endif
+  std::free(block);
+}
 
 struct CachingAllocator final : c10::Allocator {
   std::mutex mutex;
-  std::multimap<size_t, char*> idle;
+  IdleBlocks small, large;
   AllocatorStatistics statistics{0, 0, 0};
   int64_t limit_bytes = INT64_MAX;
   /// Fresh bytes that may still be taken before the system is asked again what it has.
@@ -42,40 +99,100 @@ struct CachingAllocator final : c10::Allocator {
     return *allocator;
   }
 
-  static size_t& size_of(char* block) { return *reinterpret_cast<size_t*>(block); }
-
   static void release(void* data) {
     if (data == nullptr) return;
     auto& self = instance();
-    char* block = static_cast<char*>(data) - kHeader;
+    Block* block = Block::of(data);
     std::lock_guard<std::mutex> lock(self.mutex);
-    const size_t size = size_of(block);
-    self.statistics.live_bytes -= static_cast<int64_t>(size);
+    self.statistics.live_bytes -= static_cast<int64_t>(block->size);
 #if defined(__SANITIZE_ADDRESS__)
     // Kept blocks would hide from the sanitizer what reads memory that was let go.
-    std::free(block);
+    to_system(block);
 #else
-    self.statistics.cached_bytes += static_cast<int64_t>(size);
-    self.idle.emplace(size, block);
+    if (block->before != nullptr && block->before->idle) block = self.join(block->before, block);
+    if (block->after != nullptr && block->after->idle) block = self.join(block, block->after);
+    self.keep(block);
 #endif
   }
 
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
 
-  /// The smallest idle block that is at most an eighth too large.
-  char* take(size_t size) {
+  IdleBlocks& idle_like(const Block* block) { return block->large ? large : small; }
+
+  void keep(Block* block) {
+    block->idle = true;
+    idle_like(block).insert(block);
+    if (!block->returned) statistics.cached_bytes += static_cast<int64_t>(block->size);
+  }
+
+  void unkeep(Block* block) {
+    idle_like(block).erase(block);
+    block->idle = false;
+    if (!block->returned) statistics.cached_bytes -= static_cast<int64_t>(block->size);
+  }
+
+  /// Two neighbours as one that isn't kept, be either of them kept or not.
+  Block* join(Block* first, Block* second) {
+    for (Block* block : {first, second})
+      if (block->idle) unkeep(block);
+    first->size += kHeader + second->size;
+    first->returned = first->returned && second->returned;
+    first->after = second->after;
+    if (first->after != nullptr) first->after->before = first;
+    return first;
+  }
+
+  /// Leaves a block `size` bytes and keeps the rest.
+  void cut(Block* block, size_t size) {
+    const size_t left = block->size - size;
+    if (left < kHeader + kGranule) return;
+    auto* rest = new (block->data() + size) Block{left - kHeader, block, block->after, block->large, false, block->returned};
+    if (rest->after != nullptr) rest->after->before = rest;
+    block->after = rest;
+    block->size = size;
+    keep(rest);
+  }
+
+  /// The smallest idle block that is large enough, cut to size; of small ones it is at most an eighth too large.
+  Block* take(size_t size) {
+    if (statistics.live_bytes + static_cast<int64_t>(size) > limit_bytes) return nullptr;
+    auto& idle = size < kLarge ? small : large;
     auto found = idle.lower_bound(size);
-    if (found == idle.end() || found->first > size + size / 8) return nullptr;
-    char* block = found->second;
-    statistics.cached_bytes -= static_cast<int64_t>(found->first);
-    idle.erase(found);
+    if (found == idle.end() || (size < kLarge && (*found)->size > size + size / 8)) return nullptr;
+    Block* block = *found;
+    if (block->returned && !may_take(static_cast<int64_t>(size))) return nullptr;
+    unkeep(block);
+    if (block->large) cut(block, size);
+    block->returned = false;
     return block;
   }
 
+  /// Gives back large blocks that are idle as a whole, the smallest first, until it is that many bytes.
+  void drop_whole(int64_t bytes) {
+    for (auto next = large.begin(); next != large.end() && bytes > 0;) {
+      Block* block = *next++;
+      if (!block->is_whole()) continue;
+      bytes -= static_cast<int64_t>(block->size);
+      unkeep(block);
+      to_system(block);
+    }
+  }
+
+  /// Gives back what is idle as a whole, and of what lies between live tensors the pages.
   void drop_idle() {
-    for (auto& entry : idle) std::free(entry.second);
-    idle.clear();
-    statistics.cached_bytes = 0;
+    for (auto* idle : {&small, &large}) {
+      for (auto next = idle->begin(); next != idle->end();) {
+        Block* block = *next++;
+        if (block->is_whole()) {
+          unkeep(block);
+          to_system(block);
+        } else if (!block->returned) {
+          statistics.cached_bytes -= static_cast<int64_t>(block->size);
+          block->returned = true;
+          over_pages(block->data(), block->size, kPage, MADV_DONTNEED);
+        }
+      }
+    }
 #if defined(__GLIBC__)
     // glibc keeps what is freed for each thread's next need, also for threads that have ended.
     malloc_trim(0);
@@ -102,17 +219,13 @@ struct CachingAllocator final : c10::Allocator {
     return true;
   }
 
-  /// Fewer faults and look-ups of addresses; advice that the kernel may leave.
-  static void prefer_huge_pages(char* memory, size_t size) {
-    constexpr size_t kPage = size_t{2} << 20;
-    const auto begin = (reinterpret_cast<uintptr_t>(memory) + kPage - 1) / kPage * kPage, end = (reinterpret_cast<uintptr_t>(memory) + size) / kPage * kPage;
-    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-  }
-
-  char* fresh(size_t size) {
+  Block* fresh(size_t size) {
     void* memory = nullptr;
     const auto wanted = static_cast<int64_t>(size);
-    const auto taken = [&] { return may_take(wanted) && posix_memalign(&memory, kHeader, size + kHeader) == 0; };
+    const int64_t most = std::max(statistics.peak_bytes, statistics.live_bytes + wanted);
+    drop_whole(statistics.live_bytes + statistics.cached_bytes + wanted - most);
+    if (getenv("DBG") && wanted > 1000000) fprintf(stderr, "fresh %ld MiB\n", (long)wanted >> 20);
+    const auto taken = [&] { return may_take(wanted) && (memory = from_system(size)) != nullptr; };
     if (!taken()) {
       drop_idle();
       if (!taken()) {
@@ -120,20 +233,20 @@ struct CachingAllocator final : c10::Allocator {
         throw OutOfMemory(wanted, statistics.live_bytes, most.bytes, most.limit);
       }
     }
-    prefer_huge_pages(static_cast<char*>(memory), size);
-    size_of(static_cast<char*>(memory)) = size;
-    return static_cast<char*>(memory);
+    // Fewer faults and look-ups of addresses; advice that the kernel may leave.
+    over_pages(static_cast<char*>(memory), size, kHugePage, MADV_HUGEPAGE);
+    return new (memory) Block{size, nullptr, nullptr, size >= kLarge, false, false};
   }
 
   c10::DataPtr allocate_block(size_t bytes) {
     if (bytes == 0) return {nullptr, nullptr, &release, c10::DeviceType::CPU};
     const size_t size = (bytes + kGranule - 1) / kGranule * kGranule;
     std::lock_guard<std::mutex> lock(mutex);
-    char* block = take(size);
+    Block* block = take(size);
     if (block == nullptr) block = fresh(size);
-    statistics.live_bytes += static_cast<int64_t>(size_of(block));
+    statistics.live_bytes += static_cast<int64_t>(block->size);
     statistics.peak_bytes = std::max(statistics.peak_bytes, statistics.live_bytes);
-    return {block + kHeader, block + kHeader, &release, c10::DeviceType::CPU};
+    return {block->data(), block->data(), &release, c10::DeviceType::CPU};
   }
 
 #if defined(CHAMELEON_ALLOCATE_IS_CONST)

@@ -74,20 +74,48 @@ double SlotMap::put(at::Tensor tensor) {
   return static_cast<double>(handle_of(index));
 }
 
-SlotMap::Slot& SlotMap::slot(double handle) {
+const SlotMap::Slot* SlotMap::find(double handle) const {
   constexpr double kEnd = static_cast<double>(uint64_t{1} << (kIndexBits + kGenerationBits + kEnvironmentBits));
   const auto bits = handle >= 0 && handle < kEnd ? static_cast<uint64_t>(handle) : ~uint64_t{0};
   const uint64_t index = bits & ((1u << kIndexBits) - 1);
-  TORCH_CHECK(index < slots_.size() && handle_of(index) == bits && slots_[index].tensor.defined(),
-              "a tensor was used after it was disposed, or in another thread than its own (handle ", handle, ")");
-  return slots_[index];
+  return index < slots_.size() && handle_of(index) == bits && slots_[index].tensor.defined() ? &slots_[index] : nullptr;
 }
 
-at::Tensor& SlotMap::get(double handle) { return slot(handle).tensor; }
+SlotMap::Slot& SlotMap::slot(double handle) {
+  const Slot* found = find(handle);
+  TORCH_CHECK(found != nullptr, "a tensor was used after it was disposed, or in another thread than its own (handle ", handle, ")");
+  return slots_[static_cast<size_t>(found - slots_.data())];
+}
+
+at::Tensor& SlotMap::get(double handle) {
+  Slot& held = slot(handle);
+  if (held.restore) {
+    held.tensor = held.restore();
+    held.restore = nullptr;
+  }
+  return held.tensor;
+}
+
+at::Tensor SlotMap::glance(double handle) {
+  const Slot& held = slot(handle);
+  return held.restore ? held.restore() : held.tensor;
+}
+
+void SlotMap::stow(double handle, std::function<at::Tensor()> restore) {
+  Slot& held = slot(handle);
+  held.tensor = at::empty_strided(held.tensor.sizes(), held.tensor.strides(), held.tensor.options().device(at::kMeta));
+  held.restore = std::move(restore);
+}
+
+bool SlotMap::is(double handle, const at::Tensor& tensor) const {
+  const Slot* found = find(handle);
+  return found != nullptr && found->tensor.is_same(tensor);
+}
 
 void SlotMap::release(double handle) {
   Slot& released = slot(handle);
   released.tensor = at::Tensor();
+  released.restore = nullptr;
   released.generation = (released.generation + 1) % (1u << kGenerationBits);
   free_.push_back(static_cast<uint32_t>(static_cast<uint64_t>(handle) & ((1u << kIndexBits) - 1)));
 }

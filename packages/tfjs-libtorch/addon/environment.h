@@ -6,6 +6,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <napi.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,13 @@ class SlotMap {
   SlotMap();
   double put(at::Tensor tensor);
   at::Tensor& get(double handle);
+  /// The tensor for one reading: where its values are stowed they stay so.
+  at::Tensor glance(double handle);
+  /// Its shape and type alone: where its values are stowed, a tensor of the device "meta".
+  const at::Tensor& outline(double handle) { return slot(handle).tensor; }
+  /// Lets go of a tensor's values, which `restore` makes again for the first who gets them.
+  void stow(double handle, std::function<at::Tensor()> restore);
+  bool is(double handle, const at::Tensor& tensor) const;
   void release(double handle);
   size_t size() const { return slots_.size() - free_.size(); }
 
@@ -27,9 +35,12 @@ class SlotMap {
   static constexpr uint64_t kIndexBits = 24, kGenerationBits = 21, kEnvironmentBits = 8;
   struct Slot {
     at::Tensor tensor;
+    std::function<at::Tensor()> restore;
     uint64_t generation = 0;
   };
   uint64_t handle_of(uint64_t index) const;
+  /// Null where the handle is nobody's.
+  const Slot* find(double handle) const;
   Slot& slot(double handle);
   const uint64_t environment_;
   std::vector<Slot> slots_;

@@ -6,36 +6,13 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "environment.h"
-
-#define CHAMELEON_INLINE inline __attribute__((always_inline))
-#define CHAMELEON_CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default")))
+#include "vectorized.h"
 
 namespace chameleon {
 namespace {
-
-/// bfloat16 in memory, float32 in registers.
-using Half = uint16_t;
-
-CHAMELEON_INLINE float widened(float value) { return value; }
-CHAMELEON_INLINE float widened(Half bits) {
-  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
-  float value;
-  std::memcpy(&value, &wide, sizeof value);
-  return value;
-}
-
-CHAMELEON_INLINE void store(float* to, float value) { *to = value; }
-/// Rounds to nearest, ties to even; a NaN stays one.
-CHAMELEON_INLINE void store(Half* to, float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  *to = static_cast<Half>(value == value ? rounded : 0x7fc0u);
-}
 
 /// Rows that are summed in float32 before they join the double sums.
 constexpr int64_t kRows = 64;

@@ -1,6 +1,7 @@
 // ATen 1.13 rounds each filter to bfloat16, lays it out for the processor forward and again backward, and gives a filter's gradient in
 // bfloat16 and in another order than the filter's. oneDNN reads the float32 filter straight into the layout that it wants, and the
-// gradient leaves it in float32 in the filter's own order, as the optimizer wants it. A frozen filter is laid out once.
+// gradient leaves it in float32 in the filter's own order, as the optimizer wants it. A frozen filter is laid out once, and where that is
+// in float32 its tensor is stowed there: 81 MiB of a ResNet34's body are not held twice.
 #include "packed-convolution.h"
 
 #include "convert.h"
@@ -9,6 +10,8 @@
 
 #if CHAMELEON_ONEDNN
 
+#include <cmath>
+#include <functional>
 #include <map>
 #include <tuple>
 
@@ -40,16 +43,22 @@ struct Geometry {
   }
 };
 
+struct Layout {
+  memory::desc desc;
+  at::Tensor bytes;
+};
+
 /// How a filter that doesn't change lies in memory, in each layout that was asked for; it goes about as a tensor of bytes, so that who
 /// disposes the tensor disposes it.
 struct Pack {
   static constexpr uint64_t kMark = 0x7061636b6564666c;
   uint64_t mark = kMark;
-  /// [out, in, height, width], the parameter's own memory.
+  /// The parameter, until its values are stowed in the first layout.
+  double handle;
   at::Tensor filter;
-  /// Of a folded BatchNorm, a value an output; else not there.
-  at::Tensor factor, bias;
-  std::vector<std::pair<memory::desc, at::Tensor>> layouts;
+  /// [out, in, height, width].
+  std::vector<int64_t> sizes;
+  std::vector<Layout> layouts;
 };
 
 }  // namespace
@@ -63,7 +72,10 @@ namespace {
 
 memory::desc plain(const std::vector<int64_t>& shape, memory::data_type type) { return {memory::dims(shape.begin(), shape.end()), type, memory::format_tag::nhwc}; }
 
-Plan plan_of(const Geometry& g, Way way, bool bias, bool sum, bool relu) {
+/// A value a channel, for all of the picture.
+memory::desc of_channels(int64_t channels) { return {{1, channels, 1, 1}, memory::data_type::f32, memory::format_tag::nchw}; }
+
+Plan plan_of(const Geometry& g, Way way, bool norm, bool sum, bool relu) {
   const auto type = onednn::type_of(g.type);
   const auto input = plain(g.input, type), output = plain(g.output(), type);
   const memory::dims filter_dims(g.filter.begin(), g.filter.end()), strides{g.strides, g.strides}, padding{g.padding, g.padding};
@@ -71,16 +83,17 @@ Plan plan_of(const Geometry& g, Way way, bool bias, bool sum, bool relu) {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops operations;
+  if (norm) {
+    operations.append_binary(dnnl::algorithm::binary_mul, of_channels(g.filter[0]));
+    operations.append_binary(dnnl::algorithm::binary_add, of_channels(g.filter[0]));
+  }
   if (sum) operations.append_sum();
   if (relu) operations.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
   attributes.set_post_ops(operations);
   const auto direct = dnnl::algorithm::convolution_direct;
   const auto forward_of = [&](const dnnl::primitive_attr& a) {
-    const auto kind = bias ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
-    const memory::desc moved({g.filter[0]}, memory::data_type::f32, memory::format_tag::x);
-    const auto desc = bias ? dnnl::convolution_forward::desc(kind, direct, input, filter, moved, output, strides, padding, padding)
-                           : dnnl::convolution_forward::desc(kind, direct, input, filter, output, strides, padding, padding);
-    return dnnl::convolution_forward::primitive_desc(desc, a, onednn::cpu());
+    const auto kind = norm ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
+    return dnnl::convolution_forward::primitive_desc({kind, direct, input, filter, output, strides, padding, padding}, a, onednn::cpu());
   };
   if (way == Way::forward) {
     const auto made = forward_of(attributes);
@@ -96,14 +109,14 @@ Plan plan_of(const Geometry& g, Way way, bool bias, bool sum, bool relu) {
   return {dnnl::convolution_backward_weights(made), made.src_desc(), made.diff_weights_desc(), made.diff_dst_desc(), made.scratchpad_desc()};
 }
 
-const Plan& plan_for(Environment& here, const Geometry& g, Way way, bool bias = false, bool sum = false, bool relu = false) {
+const Plan& plan_for(Environment& here, const Geometry& g, Way way, bool norm = false, bool sum = false, bool relu = false) {
   if (!here.convolutions) here.convolutions = std::make_shared<ConvolutionPlans>();
   auto& plans = here.convolutions->plans;
-  const Key key{way, g.input, g.filter, g.strides, g.padding, g.type, bias, sum, relu};
+  const Key key{way, g.input, g.filter, g.strides, g.padding, g.type, norm, sum, relu};
   const auto found = plans.find(key);
   if (found != plans.end()) return found->second;
   if (plans.size() >= ConvolutionPlans::kMost) plans.clear();
-  return plans.emplace(key, plan_of(g, way, bias, sum, relu)).first->second;
+  return plans.emplace(key, plan_of(g, way, norm, sum, relu)).first->second;
 }
 
 at::Tensor bytes(const memory::desc& desc) { return at::empty({static_cast<int64_t>(desc.get_size())}, at::kByte); }
@@ -127,26 +140,11 @@ void reorder(const memory::desc& from, const at::Tensor& source, const memory::d
   onednn::stream().wait();
 }
 
-at::Tensor laid_out(const at::Tensor& filter, const memory::desc& wanted) {
+at::Tensor laid_out(const memory::desc& from, const at::Tensor& source, const memory::desc& wanted) {
   auto target = bytes(wanted);
-  reorder(strided(filter), filter, wanted, target);
+  reorder(from, source, wanted, target);
   return target;
 }
-
-/// A filter as a call was given it: as it is, or as a pack.
-struct Given {
-  at::Tensor filter;
-  Pack* pack = nullptr;
-
-  at::Tensor in(const memory::desc& wanted) const {
-    if (pack == nullptr) return laid_out(filter, wanted);
-    for (const auto& [desc, tensor] : pack->layouts)
-      if (desc == wanted) return tensor;
-    const auto folded = pack->factor.defined() ? filter * pack->factor.view({-1, 1, 1, 1}) : filter;
-    pack->layouts.emplace_back(wanted, laid_out(folded, wanted));
-    return pack->layouts.back().second;
-  }
-};
 
 /// Ours [height, width, in, out] as ATen's [out, in, height, width]: a view.
 at::Tensor outward(const at::Tensor& filter) {
@@ -154,12 +152,64 @@ at::Tensor outward(const at::Tensor& filter) {
   return filter.permute({3, 2, 0, 1});
 }
 
+/// Where nobody has changed the parameter's tensor since, lets go of it: the layout holds the same float32 values.
+void stow(Environment& here, Pack& pack, const Layout& layout) {
+  if (layout.desc.data_type() != memory::data_type::f32 || !here.tensors.is(pack.handle, pack.filter)) return;
+  here.tensors.stow(pack.handle, [layout, sizes = pack.filter.sizes().vec(), strides = pack.filter.strides().vec()] {
+    const auto filter = at::empty_strided(sizes, strides, at::kFloat);
+    reorder(layout.desc, layout.bytes, strided(outward(filter)), filter);
+    return filter;
+  });
+  pack.filter = at::Tensor();
+}
+
+at::Tensor layout_of(Environment& here, Pack& pack, const memory::desc& wanted) {
+  for (const auto& [desc, bytes] : pack.layouts)
+    if (desc == wanted) return bytes;
+  const auto made = pack.filter.defined() ? laid_out(strided(outward(pack.filter)), pack.filter, wanted) : laid_out(pack.layouts[0].desc, pack.layouts[0].bytes, wanted);
+  pack.layouts.push_back({wanted, made});
+  if (pack.layouts.size() == 1) stow(here, pack, pack.layouts[0]);
+  return made;
+}
+
+/// A filter as a call was given it: as it is, or as a pack.
+struct Given {
+  std::vector<int64_t> sizes;
+  at::Tensor filter;
+  Pack* pack;
+
+  at::Tensor in(Environment& here, const memory::desc& wanted) const { return pack == nullptr ? laid_out(strided(filter), filter, wanted) : layout_of(here, *pack, wanted); }
+};
+
 Given given(Environment& here, const Napi::Value& value) {
   const auto tensor = here.tensors.get(value.As<Napi::Number>().DoubleValue());
-  if (tensor.scalar_type() != at::kByte) return {outward(tensor)};
+  if (tensor.scalar_type() != at::kByte) {
+    const auto filter = outward(tensor);
+    return {filter.sizes().vec(), filter, nullptr};
+  }
   auto* pack = tensor.numel() == sizeof(Pack) ? static_cast<Pack*>(tensor.data_ptr()) : nullptr;
   TORCH_CHECK(pack != nullptr && pack->mark == Pack::kMark, "that is no packed filter");
-  return {pack->filter, pack};
+  return {pack->sizes, at::Tensor(), pack};
+}
+
+/// BatchNorm by its running statistics as a factor and an offset a channel.
+struct Line {
+  at::Tensor factor, offset;
+};
+
+Line line_of(const std::vector<at::Tensor>& parameters, double epsilon, int64_t channels) {
+  for (const auto& tensor : parameters) {
+    TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.numel() == channels, "BatchNorm's tensors are float32 of ", channels, " channels behind this convolution, not ", tensor.toString(), " ",
+                tensor.sizes());
+  }
+  const Line line{at::empty({channels}, at::kFloat), at::empty({channels}, at::kFloat)};
+  const float *scale = parameters[0].data_ptr<float>(), *shift = parameters[1].data_ptr<float>(), *mean = parameters[2].data_ptr<float>(), *variance = parameters[3].data_ptr<float>();
+  for (int64_t c = 0; c < channels; c++) {
+    const double factor = scale[c] / std::sqrt(variance[c] + epsilon);
+    line.factor.data_ptr<float>()[c] = static_cast<float>(factor);
+    line.offset.data_ptr<float>()[c] = static_cast<float>(shift[c] - mean[c] * factor);
+  }
+  return line;
 }
 
 /// [batch, height, width, channels] in one piece.
@@ -174,8 +224,8 @@ std::vector<int64_t> channels_first(at::IntArrayRef shape) { return {shape[0], s
 
 at::Tensor empty_image(const std::vector<int64_t>& shape, at::ScalarType type) { return at::empty({shape[0], shape[2], shape[3], shape[1]}, type); }
 
-Geometry geometry(std::vector<int64_t> input, at::IntArrayRef filter, const Napi::Value& strides, const Napi::Value& padding, at::ScalarType type) {
-  Geometry g{std::move(input), filter.vec(), strides.As<Napi::Number>().Int64Value(), padding.As<Napi::Number>().Int64Value(), type};
+Geometry geometry(std::vector<int64_t> input, const std::vector<int64_t>& filter, const Napi::Value& strides, const Napi::Value& padding, at::ScalarType type) {
+  Geometry g{std::move(input), filter, strides.As<Napi::Number>().Int64Value(), padding.As<Napi::Number>().Int64Value(), type};
   TORCH_CHECK(g.strides > 0 && g.padding >= 0, "a stride is positive, a padding is not negative");
   TORCH_CHECK(g.input.size() == 4 && g.filter.size() == 4 && g.input[1] == g.filter[1], "a filter for ", g.filter[1], " channels was given an input of ", g.input[1]);
   const auto output = g.output();
@@ -189,16 +239,11 @@ Napi::Value handle(const Napi::CallbackInfo& info, const at::Tensor& tensor) { r
 
 Napi::Value pack_filter(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    auto& here = environment(info.Env());
-    const auto tensor = [&](size_t i) { return here.tensors.get(info[i].As<Napi::Number>().DoubleValue()); };
+    const double of = info[0].As<Napi::Number>().DoubleValue();
     auto pack = std::make_unique<Pack>();
-    pack->filter = outward(tensor(0));
-    if (info[1].IsNumber()) {
-      const auto scale = tensor(1), shift = tensor(2), mean = tensor(3), variance = tensor(4);
-      TORCH_CHECK(scale.numel() == pack->filter.size(0), "BatchNorm of ", scale.numel(), " channels after a convolution of ", pack->filter.size(0));
-      pack->factor = scale / (variance + info[5].As<Napi::Number>().DoubleValue()).sqrt();
-      pack->bias = (shift - mean * pack->factor).contiguous();
-    }
+    pack->handle = of;
+    pack->filter = environment(info.Env()).tensors.get(of);
+    pack->sizes = outward(pack->filter).sizes().vec();
     const auto release = [](void* pointer) { delete static_cast<Pack*>(pointer); };
     return handle(info, at::from_blob(pack.release(), {static_cast<int64_t>(sizeof(Pack))}, release, at::kByte));
   });
@@ -209,17 +254,22 @@ Napi::Value packed_convolution(const Napi::CallbackInfo& info) {
     auto& here = environment(info.Env());
     const auto x = image(here, info[0]);
     const auto filter = given(here, info[1]);
-    const auto g = geometry(channels_first(x.sizes()), filter.filter.sizes(), info[3], info[4], x.scalar_type());
+    const auto g = geometry(channels_first(x.sizes()), filter.sizes, info[3], info[4], x.scalar_type());
     const auto summand = info[2].IsNumber() ? image(here, info[2]) : at::Tensor();
     TORCH_CHECK(!summand.defined() || (channels_first(summand.sizes()) == g.output() && summand.scalar_type() == g.type), "what is added to the convolution is of another shape or type");
     // oneDNN adds to what lies where the result goes.
     const auto y = !summand.defined() ? empty_image(g.output(), g.type) : info[6].ToBoolean() ? summand : summand.clone();
     if (x.numel() == 0) return handle(info, y);
-    const bool bias = filter.pack != nullptr && filter.pack->bias.defined();
-    const Plan& plan = plan_for(here, g, Way::forward, bias, summand.defined(), info[5].ToBoolean());
-    const auto weights = filter.in(plan.filter);
+    const auto parameters = info[7].IsNull() ? std::vector<at::Tensor>() : to_tensors(here, info[7]);
+    const bool norm = !parameters.empty();
+    const Plan& plan = plan_for(here, g, Way::forward, norm, summand.defined(), info[5].ToBoolean());
+    const auto weights = filter.in(here, plan.filter);
     std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, onednn::memory_of(plan.source, x)}, {DNNL_ARG_WEIGHTS, onednn::memory_of(plan.filter, weights)}, {DNNL_ARG_DST, onednn::memory_of(plan.destination, y)}};
-    if (bias) arguments.emplace(DNNL_ARG_BIAS, onednn::memory_of({{g.filter[0]}, memory::data_type::f32, memory::format_tag::x}, filter.pack->bias));
+    const Line line = norm ? line_of(parameters, info[8].As<Napi::Number>().DoubleValue(), g.filter[0]) : Line();
+    if (norm) {
+      arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, onednn::memory_of(of_channels(g.filter[0]), line.factor));
+      arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(1) | DNNL_ARG_SRC_1, onednn::memory_of(of_channels(g.filter[0]), line.offset));
+    }
     execute(plan, std::move(arguments));
     return handle(info, y);
   });
@@ -230,12 +280,12 @@ Napi::Value packed_convolution_input_gradient(const Napi::CallbackInfo& info) {
     auto& here = environment(info.Env());
     const auto dy = image(here, info[0]);
     const auto filter = given(here, info[1]);
-    const auto g = geometry(channels_first(to_integers(info[2])), filter.filter.sizes(), info[3], info[4], dy.scalar_type());
+    const auto g = geometry(channels_first(to_integers(info[2])), filter.sizes, info[3], info[4], dy.scalar_type());
     TORCH_CHECK(channels_first(dy.sizes()) == g.output(), "a gradient of shape ", dy.sizes(), " doesn't fit the convolution's output");
     const auto dx = empty_image(g.input, g.type);
     if (dx.numel() == 0) return handle(info, dx);
     const Plan& plan = plan_for(here, g, Way::input);
-    const auto weights = filter.in(plan.filter);
+    const auto weights = filter.in(here, plan.filter);
     execute(plan, {{DNNL_ARG_DIFF_DST, onednn::memory_of(plan.destination, dy)}, {DNNL_ARG_WEIGHTS, onednn::memory_of(plan.filter, weights)}, {DNNL_ARG_DIFF_SRC, onednn::memory_of(plan.source, dx)}});
     return handle(info, dx);
   });

@@ -10,13 +10,13 @@ namespace chameleon {
 /// The primitives that an environment has made, by shape.
 struct ConvolutionPlans;
 
-/// packFilter(filter, scale | null, shift, mean, variance, epsilon) → a handle that keeps, for a filter that doesn't change, how the
-/// processor wants it; with BatchNorm's running statistics folded in where they are given.
+/// packFilter(filter) → a handle that keeps, for a filter that doesn't change, how the processor wants it. Once it was laid out in float32
+/// the filter's own handle holds no values any more, and makes them again for whoever asks.
 Napi::Value pack_filter(const Napi::CallbackInfo& info);
 
-/// packedConvolution(x, filter | pack, summand | null, strides, padding, relu, inPlace) → relu(convolution(x) + summand), with inPlace
-/// where the summand lay. x and y are [batch, height, width, channels], a filter [height, width, in, out] in float32; x's type is the
-/// arithmetic's.
+/// packedConvolution(x, filter | pack, summand | null, strides, padding, relu, inPlace, [scale, shift, mean, variance] | null, epsilon) →
+/// relu(BatchNorm(convolution(x)) + summand), with inPlace where the summand lay. x and y are [batch, height, width, channels], a filter
+/// [height, width, in, out] in float32; x's type is the arithmetic's.
 Napi::Value packed_convolution(const Napi::CallbackInfo& info);
 
 /// packedConvolutionInputGradient(dy, filter | pack, inputShape, strides, padding) → dx.

@@ -11,7 +11,7 @@ export interface AllocatorMemory {
   liveBytes: number;
   /** The most since `resetPeak`. */
   peakBytes: number;
-  /** Freed bytes that are kept for the next tensor of their size. */
+  /** Freed bytes that are kept for tensors to come. */
   cachedBytes: number;
   /** Handles that are alive in this thread. */
   tensors: number;
@@ -20,6 +20,8 @@ export interface AllocatorMemory {
 export interface AdamStepOptions { learningRate: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; decoupled: boolean; step: number }
 export interface FusedBatchNormOptions { training: boolean; momentum: number; epsilon: number; relu: boolean; inPlace: boolean }
 export interface FusedBatchNormBackwardOptions { epsilon: number; relu: boolean; needsInput: boolean; needsParameters: boolean; needsSum: boolean }
+/** Each is [height, width]; `corner`: the padding above and left of a picture. */
+export interface PoolWindow { size: [number, number]; strides: [number, number]; corner: [number, number]; output: [number, number] }
 export interface SgdStepOptions { learningRate: number; momentum: number; dampening: number; weightDecay: number; nesterov: boolean; step: number }
 
 /** Where ranks meet, as the addon takes it: see collectives.ts. */
@@ -49,11 +51,15 @@ export interface Addon {
   runConvolution?(this: void, prepared: Handle, x: Handle, add: Handle | null, relu: boolean): Handle;
   /** What the addon was compiled with of what groups sum by: openGroup throws for the other. */
   readonly collectives: readonly ('gloo' | 'nccl')[];
-  /** addon/fused-batch-norm.h and addon/packed-convolution.h say what these do; the convolutions are absent as the prepared ones are. */
+  /** addon/fused-batch-norm.h says what these do. */
   fusedBatchNorm(x: Handle, scale: Handle, shift: Handle, mean: Handle, variance: Handle, summand: Handle | null, options: FusedBatchNormOptions): Handle[];
   fusedBatchNormBackward(dy: Handle, x: Handle, y: Handle | null, scale: Handle, shift: Handle, mean: Handle, variance: Handle, batchMean: Handle | null, inverseDeviation: Handle | null, options: FusedBatchNormBackwardOptions): (Handle | null)[];
-  packFilter?(this: void, filter: Handle, scale: Handle | null, shift: Handle | null, mean: Handle | null, variance: Handle | null, epsilon: number): Handle;
-  packedConvolution?(this: void, x: Handle, filter: Handle, summand: Handle | null, strides: number, padding: number, relu: boolean, inPlace: boolean): Handle;
+  /** addon/max-pool.h says what these do. */
+  maxPool(x: Handle, window: PoolWindow, keep: boolean): Handle[];
+  maxPoolBackward(dy: Handle, positions: Handle, inputShape: number[], window: PoolWindow): Handle;
+  /** addon/packed-convolution.h says what these do; absent as the prepared ones are. */
+  packFilter?(this: void, filter: Handle): Handle;
+  packedConvolution?(this: void, x: Handle, filter: Handle, summand: Handle | null, strides: number, padding: number, relu: boolean, inPlace: boolean, norm: Handle[] | null, epsilon: number): Handle;
   packedConvolutionInputGradient?(this: void, dy: Handle, filter: Handle, inputShape: number[], strides: number, padding: number): Handle;
   packedConvolutionFilterGradient?(this: void, dy: Handle, x: Handle, filterShape: number[], strides: number, padding: number): Handle;
   /** addon/prepared-network.h says what these take; absent as `prepareConvolution` is. */

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { addon, callOperator } from './addon.js';
-import { memory, resetPeak } from './index.js';
+import { emptyCache, memory, resetPeak } from './index.js';
 
 const kernel = (name: string, inputs: Record<string, unknown>, attributes: object = {}) => tf.engine().runKernel(name, inputs as tf.NamedTensorMap, attributes as tf.NamedAttrMap);
 
@@ -106,6 +106,31 @@ describe('memory', () => {
     expect(memory().peakBytes).toBe(memory().liveBytes);
   });
 
+  it('is cut out of larger blocks that were let go, and grows together again', () => {
+    const MEBIBYTE = 2 ** 20, of = (mebibytes: number) => tf.zeros([mebibytes, MEBIBYTE / 4]), about = (mebibytes: number) => expect.closeTo(mebibytes, 1) as number;
+    emptyCache();
+    const cached = () => memory().cachedBytes / MEBIBYTE, kept = cached();
+    of(24).dispose();
+    expect(cached() - kept).toEqual(about(24));
+    const parts = [of(8), of(4), of(11)];
+    expect(cached() - kept).toEqual(about(1));
+    tf.dispose(parts);
+    const whole = of(24);
+    expect(cached() - kept).toEqual(about(0));
+    whole.dispose();
+    const [first, second] = [of(8), of(4)];
+    first.dispose();
+    emptyCache();
+    expect(cached() - kept).toEqual(about(0));
+    // The pages between went back; they are there for whoever wants them.
+    const third = of(8);
+    expect(third.dataSync().every((value) => value === 0)).toBe(true);
+    third.dispose();
+    second.dispose();
+    emptyCache();
+    expect(cached()).toEqual(about(kept));
+  });
+
   it('takes over tensors that another backend made, and gives them up again', async () => {
     await tf.setBackend('cpu');
     const x = tf.tensor1d([1, 2, 3]);
@@ -117,6 +142,19 @@ describe('memory', () => {
     await tf.setBackend('libtorch');
     tf.dispose([x, y, z]);
     expect(memory().tensors).toBe(0);
+  });
+});
+
+describe('max pooling', () => {
+  it.each(['float32', 'bfloat16'] as const)('gives a NaN where one is in the window, and its gradient to the first of the largest: %s', (precision) => {
+    const kernel = <T>(name: string, inputs: object, attributes: object) => tf.engine().runKernel(name, inputs as tf.NamedTensorMap, attributes as tf.NamedAttrMap) as T;
+    tf.tidy(() => {
+      const x = kernel<tf.Tensor>('ToPrecision', { x: tf.tensor([1, Number.NaN, 3, 3, 2, 0, 3, -Infinity], [1, 2, 4, 1]) }, { precision }), attributes = { filterSize: 2, strides: 2, pad: 0 };
+      const [y, indices] = kernel<tf.Tensor[]>('MaxPoolWithIndices', { x }, attributes);
+      expect([...y!.dataSync()]).toEqual([Number.NaN, 3]);
+      const dx = kernel<tf.Tensor>('MaxPoolWithIndicesBackward', { dy: tf.tensor([5, 7], [1, 1, 2, 1]), indices }, { ...attributes, inputShape: x.shape });
+      expect([...dx.dataSync()]).toEqual([0, 5, 7, 0, 0, 0, 0, 0]);
+    });
   });
 });
 

@@ -1,4 +1,4 @@
-import { type Classifier, type Optimizer, type Parameter, type ParameterGroup, type Pass, type Precision, Tape, clipGradients, crossEntropy, release, scaleGradients } from '@chameleon/core';
+import { type Classifier, type Optimizer, type Parameter, type ParameterGroup, type Pass, type Precision, Tape, clipGradients, crossEntropy, scaleGradients } from '@chameleon/core';
 import type { Batch } from '@chameleon/data';
 import { tensor } from '@tensorflow/tfjs-core';
 import type { Exchange } from './exchange/exchange.js';
@@ -97,9 +97,9 @@ function passThrough(batch: StepBatch, { model, exchange, settings, onPhase = ()
     const onGradient = part === parts.at(-1) ? { onGradient: (parameter: Parameter) => exchange.gradientReady(parameter) } : {};
     const across = acrossRanks(exchange, counted, onPhase);
     const pass: Pass = { tape, training: true, precision: settings.precision, rowKeys, ...onGradient, ...(synchronised ? { acrossRanks: across } : {}) };
-    const logits = model.forward(pictures, pass);
+    const logits = model.consume(pictures, pass);
     const loss = crossEntropy(logits, labels, { labelSmoothing: settings.labelSmoothing, globalBatch: counted ? globalBatch : Number.POSITIVE_INFINITY });
-    release(pictures, logits);
+    logits.dispose();
     onPhase('backward');
     across.phase = 'backward';
     tape.walk(loss.gradient)?.dispose();

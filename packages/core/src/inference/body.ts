@@ -1,6 +1,6 @@
 import { type Tensor, tensor } from '@tensorflow/tfjs-core';
 import { type Precision, hasKernel, release, runKernel } from '../ops/kernels.js';
-import { maxPool } from '../ops/pooling.js';
+import { STEM_POOL, maxPool } from '../ops/pooling.js';
 import { toPrecision } from '../ops/precision.js';
 import { type ActivationThresholds, isQuantized, isSigned, scaleOf } from './calibration.js';
 import type { FoldedOperation } from './fold.js';
@@ -61,7 +61,7 @@ export class StepwiseBody implements Body {
   run(pictures: Tensor, watch: (operation: BodyOperation, value: Tensor) => void = () => undefined): Tensor {
     return runOperations(this.#operations, PICTURES, toPrecision(pictures, this.precision), this.#lastUse, (operation, values) => {
       const x = values.get(operation.input)!;
-      const y = operation.kind === 'max-pool' ? largestOfWindows(x) : this.#convolutions.get(operation.name)!.run(x, operation.add === null ? null : values.get(operation.add)!);
+      const y = operation.kind === 'max-pool' ? maxPool(x, STEM_POOL) : this.#convolutions.get(operation.name)!.run(x, operation.add === null ? null : values.get(operation.add)!);
       watch(operation, y);
       return y;
     });
@@ -70,10 +70,4 @@ export class StepwiseBody implements Body {
   dispose(): void {
     for (const convolution of this.#convolutions.values()) convolution.dispose();
   }
-}
-
-function largestOfWindows(x: Tensor): Tensor {
-  const { y, indices } = maxPool(x, { filterSize: 3, strides: 2, pad: 1 });
-  indices?.dispose();
-  return y;
 }

@@ -1,6 +1,6 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { ConvolutionUnit, type Summand } from '../modules/convolution-unit.js';
-import { type Module, chain, consume } from '../modules/module.js';
+import { type Module, chain, consumeAll } from '../modules/module.js';
 import type { Parameter, StateBuffer } from '../parameter.js';
 import { type Pass, branch, sumOfGradients } from '../tape.js';
 import { type BlockKind, expansion } from './architecture.js';
@@ -67,7 +67,7 @@ export class Stage implements Module {
   }
 
   consume(x: Tensor, pass: Pass): Tensor {
-    return this.blocks.reduce((y, block) => consume(block, y, pass), x);
+    return consumeAll(x, pass, this.blocks);
   }
 
   parameters(): Parameter[] {

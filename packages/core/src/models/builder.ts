@@ -10,19 +10,26 @@ import { randomStream } from '../random.js';
  * side (He and others, 2015), BatchNorm 1 and 0, linear layers uniform by their incoming side.
  */
 export class Builder {
-  /** @param seed null leaves filters at zero, for weights that are loaded afterwards. */
-  constructor(readonly seed: number | null) {}
+  /** A model's filters are drawn one after another in the same memory, of which the backend takes a copy. */
+  #drawn = new Float32Array(0);
+
+  /**
+   * @param seed null leaves filters at zero, for weights that are loaded afterwards
+   * @param largest values in a filter, as far as that is known
+   */
+  constructor(readonly seed: number | null, private readonly largest = 0) {}
 
   conv(name: string, inputs: number, outputs: number, size: number, strides: number): Conv2d {
-    const count = outputs * size * size * inputs;
-    const deviation = Math.sqrt(2 / (outputs * size * size));
-    const values = new Float32Array(count);
-    if (this.seed !== null) {
-      const random = randomStream(this.seed, 'weights', name);
-      for (let i = 0; i < count; i++) values[i] = deviation * random.normal();
-    }
-    const filter = filterFromMemory(values, [outputs, size, size, inputs]);
+    const shape: [number, number, number, number] = [outputs, size, size, inputs];
+    const filter = this.seed === null ? filterFrom(fill(shape, 0)) : filterFromMemory(this.#draw(this.seed, name, shape), shape);
     return new Conv2d(new Parameter(`${name}.weight`, filter, 'filter'), { strides, padding: (size - 1) / 2 });
+  }
+
+  #draw(seed: number, name: string, [outputs, height, width, inputs]: [number, number, number, number]): Float32Array {
+    const count = outputs * height * width * inputs, deviation = Math.sqrt(2 / (outputs * height * width)), random = randomStream(seed, 'weights', name);
+    if (this.#drawn.length < count) this.#drawn = new Float32Array(Math.max(count, this.largest));
+    for (let i = 0; i < count; i++) this.#drawn[i] = deviation * random.normal();
+    return this.#drawn.subarray(0, count);
   }
 
   batchNorm(name: string, channels: number): BatchNorm {
@@ -38,12 +45,14 @@ export class Builder {
   }
 }
 
+/** A filter from values that lie as [out, height, width, in], which stay the caller's: every backend copies them here. */
+export const filterFromMemory = (values: Float32Array, shape: [number, number, number, number]): Tensor => filterFrom(tensor(values, shape));
+
 /**
- * A filter from values that lie as [out, height, width, in]. To TF.js it is [height, width, in, out]; where the backend
- * transposes by views, as libtorch's does, the memory stays as it is, which is the layout its convolutions want.
+ * Takes over a tensor [out, height, width, in]. To TF.js a filter is [height, width, in, out]; where the backend transposes by views, as
+ * libtorch's does, the memory stays as it is, which is the layout its convolutions want.
  */
-export function filterFromMemory(values: Float32Array, shape: [number, number, number, number]): Tensor {
-  const stored = tensor(values, shape);
+function filterFrom(stored: Tensor): Tensor {
   const filter = transpose(stored, [1, 2, 3, 0]);
   stored.dispose();
   return filter;

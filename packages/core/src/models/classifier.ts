@@ -3,8 +3,9 @@ import { Relu } from '../modules/activation.js';
 import { BatchNorm } from '../modules/batch-norm.js';
 import { ConvolutionUnit } from '../modules/convolution-unit.js';
 import { Dropout } from '../modules/dropout.js';
-import { type Module, Sequential, chain } from '../modules/module.js';
+import { type Module, Sequential, consumeAll } from '../modules/module.js';
 import { ConcatPool, GlobalAveragePool, MaxPool } from '../modules/pooling.js';
+import { STEM_POOL } from '../ops/pooling.js';
 import { toPrecision } from '../ops/precision.js';
 import type { Parameter, StateBuffer } from '../parameter.js';
 import type { Pass } from '../tape.js';
@@ -45,18 +46,17 @@ export class Classifier {
 
   /** Normalised pictures [batch, height, width, 3] → logits [batch, classes] in float32. */
   forward(pictures: Tensor, pass: Pass): Tensor {
-    const features = this.features(pictures, pass);
-    const logits = chain(features, pass, [this.pool, this.stages.get('fc')!]);
-    features.dispose();
-    return logits;
+    return this.consume(pictures.clone(), pass);
+  }
+
+  /** The same, but lets go of the pictures as soon as they are read. */
+  consume(pictures: Tensor, pass: Pass): Tensor {
+    return consumeAll(narrowed(pictures, pass), pass, [...this.body, this.pool, this.stages.get('fc')!]);
   }
 
   /** What layer4 gives: [batch, height / 32, width / 32, channels] in the pass's precision. */
   features(pictures: Tensor, pass: Pass): Tensor {
-    const x = toPrecision(pictures, pass.precision);
-    const features = chain(x, pass, this.body);
-    x.dispose();
-    return features;
+    return consumeAll(narrowed(pictures.clone(), pass), pass, this.body);
   }
 
   parameters(): Parameter[] {
@@ -76,10 +76,18 @@ export class Classifier {
   }
 }
 
+/** In the pass's precision; lets go of the pictures. */
+function narrowed(pictures: Tensor, { precision }: Pass): Tensor {
+  const x = toPrecision(pictures, precision);
+  pictures.dispose();
+  return x;
+}
+
 export function createClassifier({ architecture: wanted, classCount, head, seed, bodyIsLoaded = false }: ClassifierOptions): Classifier {
   const architecture = typeof wanted === 'string' ? findArchitecture(wanted) : wanted;
-  const builder = new Builder(bodyIsLoaded ? null : seed);
   const { width } = architecture;
+  // The last stage's 3 x 3 convolutions have the largest filters, bottlenecks or not.
+  const builder = new Builder(bodyIsLoaded ? null : seed, 9 * (8 * width) ** 2);
   const stem = { conv1: builder.conv('conv1', 3, width, 7, 2), bn1: builder.batchNorm('bn1', width) };
   const stages = new Map<StageName, Stage>([
     ['conv1', new Stage('conv1', [stem.conv1], [stem.conv1])],
@@ -95,7 +103,7 @@ export function createClassifier({ architecture: wanted, classCount, head, seed,
     });
     stages.set(stage, new Stage(stage, built.map(({ block }) => block), built.flatMap(({ modules }) => modules)));
   });
-  const body = [new ConvolutionUnit(stem.conv1, stem.bn1, true), new MaxPool({ filterSize: 3, strides: 2, pad: 1 }), ...(['layer1', 'layer2', 'layer3', 'layer4'] as const).map((stage) => stages.get(stage)!)];
+  const body = [new ConvolutionUnit(stem.conv1, stem.bn1, true), new MaxPool(STEM_POOL), ...(['layer1', 'layer2', 'layer3', 'layer4'] as const).map((stage) => stages.get(stage)!)];
   const headModules = buildHead(head, new Builder(seed), featureCount(architecture), classCount);
   stages.set('fc', new Stage('fc', [new Sequential(headModules)], headModules));
   return new Classifier(architecture, head, classCount, stages, body, head === 'deep' ? new ConcatPool() : new GlobalAveragePool());

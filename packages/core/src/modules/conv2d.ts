@@ -43,7 +43,12 @@ export class Conv2d implements Module {
   /** A filter that learns is laid out anew each time it is used, a frozen one once. */
   #packed(): FilterOrPack {
     const { weight } = this;
-    return weight.trainable ? { filter: weight.value } : { pack: weight.derived('pack', '', () => packFilter(weight.value)) };
+    return weight.trainable ? { filter: weight.value } : { pack: this.pack };
+  }
+
+  /** The filter laid out, until it changes. */
+  get pack(): Tensor {
+    return this.weight.derived('pack', () => packFilter(this.weight.value));
   }
 
   parameters(): Parameter[] {

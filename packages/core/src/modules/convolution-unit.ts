@@ -1,7 +1,7 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { relu, reluBackward, sum } from '../ops/activation.js';
 import { batchNormActivation, batchNormActivationBackward, hasBatchNormActivation } from '../ops/batch-norm.js';
-import { hasPackedConvolution, packFilter, packedConv2d } from '../ops/convolution.js';
+import { hasPackedConvolution, packedConv2d } from '../ops/convolution.js';
 import { release } from '../ops/kernels.js';
 import type { Parameter, StateBuffer } from '../parameter.js';
 import { type Pass, give } from '../tape.js';
@@ -44,9 +44,7 @@ export class ConvolutionUnit implements Module {
 
   #folded(x: Tensor, { summand, positive }: After): Tensor {
     const { conv, norm } = this;
-    const stamp = [norm.weight, norm.bias, norm.runningMean, norm.runningVariance].map(({ version }) => version).join();
-    const pack = conv.weight.derived('pack', `folded ${stamp}`, () => packFilter(conv.weight.value, { ...norm.tensors(), epsilon: norm.epsilon }));
-    return packedConv2d(x, { pack }, { ...conv.geometry, relu: positive, summand: summand?.value });
+    return packedConv2d(x, { pack: conv.pack }, conv.geometry, { norm: { ...norm.tensors(), epsilon: norm.epsilon }, summand: summand?.value, relu: positive });
   }
 
   /** Takes over z. */

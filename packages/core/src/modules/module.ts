@@ -29,6 +29,9 @@ export function consume(module: Module, x: Tensor, pass: Pass): Tensor {
   return y;
 }
 
+/** Runs modules in a row, of which each lets go of what it takes. */
+export const consumeAll = (x: Tensor, pass: Pass, modules: readonly Module[]): Tensor => modules.reduce((y, module) => consume(module, y, pass), x);
+
 export class Sequential implements Module {
   constructor(readonly modules: readonly Module[]) {}
 

@@ -1,6 +1,6 @@
 import { type Tensor, add, concat, split } from '@tensorflow/tfjs-core';
 import { release } from '../ops/kernels.js';
-import { globalAveragePool, globalAveragePoolBackward, globalMaxPool, globalMaxPoolBackward, maxPool, maxPoolBackward, type PoolGeometry } from '../ops/pooling.js';
+import { globalAveragePool, globalAveragePoolBackward, globalMaxPool, globalMaxPoolBackward, maxPool, maxPoolBackward, type PoolGeometry, tracedMaxPool } from '../ops/pooling.js';
 import { toPrecision } from '../ops/precision.js';
 import type { Pass } from '../tape.js';
 import { Stateless } from './module.js';
@@ -12,18 +12,14 @@ export class MaxPool extends Stateless {
   }
 
   forward(x: Tensor, pass: Pass): Tensor {
-    const pooled = maxPool(x, this.geometry);
-    if (!pass.tape?.needsGradient) {
-      pooled.indices?.dispose();
-      return pooled.y;
-    }
-    const saved = { x: x.clone(), y: pooled.y.clone(), indices: pooled.indices };
+    if (!pass.tape?.needsGradient) return maxPool(x, this.geometry);
+    const { y, trace } = tracedMaxPool(x, this.geometry);
     pass.tape.push((dy) => {
-      const dx = maxPoolBackward(dy, saved.x, saved, this.geometry);
-      release(dy, saved.x, saved.y, saved.indices);
+      const dx = maxPoolBackward(dy, trace, this.geometry);
+      release(dy, ...('indices' in trace ? [trace.indices] : [trace.x, trace.y]));
       return dx;
     });
-    return pooled.y;
+    return y;
   }
 }
 

@@ -39,15 +39,20 @@ export const hasPackedConvolution = (): boolean => hasKernel('PackedConv2D');
 /** A filter that changes, [height, width, in, out] in float32, or the pack of one that doesn't. */
 export type FilterOrPack = { filter: Tensor } | { pack: Tensor };
 
-/** A tensor that stands for a filter, laid out once; with BatchNorm's running statistics folded in where they are given. */
-export function packFilter(filter: Tensor, folded?: BatchNormTensors & { epsilon: number }): Tensor {
-  const { epsilon = 0, ...tensors } = folded ?? {};
-  return runKernel<Tensor>('PackFilter', { filter, ...tensors }, { epsilon });
+/** A tensor that stands for a filter, laid out once. The filter may be used further; where its values lie in the pack as well, they are not held twice. */
+export const packFilter = (filter: Tensor): Tensor => runKernel<Tensor>('PackFilter', { filter }, {});
+
+/** What may follow a convolution in the same pass over memory: BatchNorm by its running statistics, a sum, ReLU. */
+export interface ConvolutionTail {
+  norm?: BatchNormTensors & { epsilon: number };
+  summand?: Tensor | undefined;
+  relu?: boolean;
 }
 
-/** relu(convolution(x) + what is folded into the pack + summand), in x's precision. The summand stays the caller's, who may only let it go. */
-export function packedConv2d(x: Tensor, filter: FilterOrPack, { strides, padding, relu = false, summand }: ConvolutionGeometry & { relu?: boolean; summand?: Tensor | undefined }): Tensor {
-  return runKernel<Tensor>('PackedConv2D', { x, ...filter, ...(summand ? { summand } : {}) }, { strides, padding, relu, spent: true });
+/** relu(BatchNorm(convolution(x)) + summand), in x's precision. The summand stays the caller's, who may only let it go. */
+export function packedConv2d(x: Tensor, filter: FilterOrPack, { strides, padding }: ConvolutionGeometry, { norm, summand, relu = false }: ConvolutionTail = {}): Tensor {
+  const { epsilon = 0, ...tensors } = norm ?? {};
+  return runKernel<Tensor>('PackedConv2D', { x, ...filter, ...tensors, ...(summand ? { summand } : {}) }, { strides, padding, relu, spent: true, epsilon });
 }
 
 export function packedConv2dInputGradient(dy: Tensor, filter: FilterOrPack, inputShape: number[], { strides, padding }: ConvolutionGeometry): Tensor {

@@ -4,25 +4,32 @@ import { hasKernel, runKernel } from './kernels.js';
 
 export interface PoolGeometry { filterSize: number; strides: number; pad: number }
 
-export interface MaxPooled {
-  y: Tensor;
-  /** Where the largest values stood, for backends that remember it. */
-  indices: Tensor | null;
-}
+/** Behind the first convolution of every ResNet. */
+export const STEM_POOL: PoolGeometry = { filterSize: 3, strides: 2, pad: 1 };
+
+/** What the way back needs: where the largest values stood on backends that remember it, elsewhere input and output, to search again. */
+export type PoolTrace = { indices: Tensor; inputShape: number[] } | { x: Tensor; y: Tensor };
 
 /** torch.nn.functional.max_pool2d. */
-export function maxPool(x: Tensor, geometry: PoolGeometry): MaxPooled {
-  if (hasKernel('MaxPoolWithIndices')) {
-    const [y, indices] = runKernel<Tensor[]>('MaxPoolWithIndices', { x }, geometry);
-    return { y: y!, indices: indices! };
-  }
-  if (needsBorder(geometry.pad)) return { y: tidy(() => maxPool(border(x, geometry.pad, -Infinity), { ...geometry, pad: 0 }).y), indices: null };
-  return { y: runKernel<Tensor>('MaxPool', { x }, geometry), indices: null };
+export function maxPool(x: Tensor, geometry: PoolGeometry): Tensor {
+  if (needsBorder(geometry.pad)) return tidy(() => maxPool(border(x, geometry.pad, -Infinity), { ...geometry, pad: 0 }));
+  return runKernel<Tensor>('MaxPool', { x }, geometry);
 }
 
-export function maxPoolBackward(dy: Tensor, x: Tensor, { y, indices }: MaxPooled, geometry: PoolGeometry): Tensor {
-  if (indices) return runKernel<Tensor>('MaxPoolWithIndicesBackward', { dy, x, indices }, geometry);
-  if (needsBorder(geometry.pad)) return withoutBorder(geometry.pad, () => maxPoolBackward(dy, border(x, geometry.pad, -Infinity), { y, indices }, { ...geometry, pad: 0 }));
+/** `maxPool`, with what `maxPoolBackward` needs, which is the caller's to release. */
+export function tracedMaxPool(x: Tensor, geometry: PoolGeometry): { y: Tensor; trace: PoolTrace } {
+  if (hasKernel('MaxPoolWithIndices')) {
+    const [y, indices] = runKernel<Tensor[]>('MaxPoolWithIndices', { x }, geometry);
+    return { y: y!, trace: { indices: indices!, inputShape: x.shape } };
+  }
+  const y = maxPool(x, geometry);
+  return { y, trace: { x: x.clone(), y: y.clone() } };
+}
+
+export function maxPoolBackward(dy: Tensor, trace: PoolTrace, geometry: PoolGeometry): Tensor {
+  if ('indices' in trace) return runKernel<Tensor>('MaxPoolWithIndicesBackward', { dy, indices: trace.indices }, { ...geometry, inputShape: trace.inputShape });
+  const { x, y } = trace;
+  if (needsBorder(geometry.pad)) return withoutBorder(geometry.pad, () => maxPoolBackward(dy, { x: border(x, geometry.pad, -Infinity), y }, { ...geometry, pad: 0 }));
   return runKernel<Tensor>('MaxPoolGrad', { dy, input: x, output: y }, geometry);
 }
 

@@ -49,14 +49,17 @@ type Packing = Required<Pick<Addon, 'packFilter' | 'packedConvolution' | 'packed
 function registerConvolution(native: Packing): void {
   const filterOf = (scope: KernelScope, { filter, pack }: Inputs): Handle => scope.handle((pack ?? filter)!);
 
-  /** A filter, and where they are given BatchNorm's tensors to fold in → a tensor that stands for it; disposing it lets go of its layouts. */
-  defineKernel<{ epsilon: number }>('PackFilter', (scope, { filter, scale, shift, mean, variance }, { epsilon }) =>
-    scope.output(scope.own(native.packFilter(scope.handle(filter!), optional(scope, scale), optional(scope, shift), optional(scope, mean), optional(scope, variance), epsilon)), 'bool'));
+  /** A filter → a tensor that stands for it; disposing it lets go of its layouts. */
+  defineKernel('PackFilter', (scope, { filter }) => scope.output(scope.own(native.packFilter(scope.handle(filter!))), 'bool'));
 
-  /** relu(convolution(x) + bias of the pack + summand). `spent`: nobody reads the summand afterwards; where nobody else holds its values, the result takes their place. */
-  defineKernel<ConvolutionAttrs & { relu: boolean; spent: boolean }>('PackedConv2D', (scope, inputs, { strides, padding, relu, spent }) => {
+  /**
+   * relu(BatchNorm(convolution(x)) + summand), BatchNorm where its tensors are given. `spent`: nobody reads the summand afterwards; where
+   * nobody else holds its values, the result takes their place.
+   */
+  defineKernel<ConvolutionAttrs & { relu: boolean; spent: boolean; epsilon?: number }>('PackedConv2D', (scope, inputs, { strides, padding, relu, spent, epsilon = 0 }) => {
     const inPlace = spent && inputs.summand !== undefined && scope.backend.refCount(inputs.summand.dataId) === 1;
-    return scope.output(scope.own(native.packedConvolution(scope.handle(inputs.x!), filterOf(scope, inputs), optional(scope, inputs.summand), strides, padding, relu, inPlace)));
+    const norm = inputs.scale ? ['scale', 'shift', 'mean', 'variance'].map((name) => scope.handle(inputs[name]!)) : null;
+    return scope.output(scope.own(native.packedConvolution(scope.handle(inputs.x!), filterOf(scope, inputs), optional(scope, inputs.summand), strides, padding, relu, inPlace, norm, epsilon)));
   });
 
   defineKernel<ConvolutionAttrs & { inputShape: number[] }>('PackedConv2DInputGradient', (scope, inputs, { strides, padding, inputShape }) =>

@@ -1,25 +1,40 @@
 import { type TensorInfo, backend_util } from '@tensorflow/tfjs-core';
-import { FLOAT32, type Handle, INT32, INT64 } from '../addon.js';
+import { FLOAT32, type Handle, INT32, INT64, type PoolWindow, addon, deviceInUse } from '../addon.js';
 import { type Inputs, type KernelScope, defineKernel, nchw, nhwc } from '../kernel.js';
 import { type Walk, padded, unpadded, walkOf } from './window.js';
 
 interface PoolAttrs { filterSize: number | [number, number]; strides: number | [number, number]; pad: 'valid' | 'same' | number; dimRoundingMode?: 'floor' | 'round' | 'ceil' }
-interface Windows extends Walk { size: [number, number] }
+interface Windows extends Walk, PoolWindow {}
 
 function windows(shape: number[], { filterSize, strides, pad, dimRoundingMode }: PoolAttrs): Windows {
   const info = backend_util.computePool2DInfo(shape as [number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
   const size: [number, number] = [info.filterHeight, info.filterWidth];
   // ATen pads by half a window at most.
-  return { ...walkOf(info, [Math.floor(size[0] / 2), Math.floor(size[1] / 2)]), size };
+  return { ...walkOf(info, [Math.floor(size[0] / 2), Math.floor(size[1] / 2)]), size, corner: [info.padInfo.top, info.padInfo.left], output: [info.outHeight, info.outWidth] };
 }
 
 /** An NHWC tensor as ATen's pooling takes it. */
 const image = (scope: KernelScope, x: TensorInfo, w: Windows, value: number): Handle => padded(scope, nchw(scope, scope.handle(x)), w, value);
 
-const maxWithIndices = (scope: KernelScope, x: Handle, w: Windows) => scope.atenAll('aten::max_pool2d_with_indices', x, w.size, w.strides, w.padding, [1, 1], false) as [Handle, Handle];
+const atenMaxima = (scope: KernelScope, x: TensorInfo, w: Windows) => scope.atenAll('aten::max_pool2d_with_indices', image(scope, x, w, -Infinity), w.size, w.strides, w.padding, [1, 1], false) as [Handle, Handle];
 
-function maxBackward(scope: KernelScope, dy: Handle, x: Handle, indices: Handle, w: Windows): Handle {
-  return nhwc(scope, unpadded(scope, scope.aten('aten::max_pool2d_with_indices_backward', dy, x, w.size, w.strides, w.padding, [1, 1], false, indices), w));
+/** What the addon pools by itself. */
+const isOurs = (x: Handle, { size }: Windows): boolean => deviceInUse() === 'cpu' && ['Float', 'BFloat16'].includes(addon().scalarType(x)) && size[0] * size[1] <= 256;
+
+/** The largest values, and with `keep` where they stood: in the addon's bytes, or in ATen's integers. */
+function maxima(scope: KernelScope, x: TensorInfo, w: Windows, keep: boolean): Handle[] {
+  const handle = scope.handle(x);
+  if (isOurs(handle, w)) return addon().maxPool(handle, w, keep).map((made) => scope.own(made));
+  return atenMaxima(scope, x, w).map((made) => nhwc(scope, made));
+}
+
+function maxBackward(scope: KernelScope, dy: Handle, positions: Handle, inputShape: number[], w: Windows): Handle {
+  if (addon().scalarType(positions) === 'Byte') return scope.own(addon().maxPoolBackward(dy, positions, inputShape, w));
+  const [batch, height, width, channels] = inputShape as [number, number, number, number], [left, right, top, bottom] = w.before ?? [0, 0, 0, 0];
+  // ATen asks the input for its shape alone.
+  const x = scope.aten('aten::new_empty', dy, [batch, height + top + bottom, width + left + right, channels]);
+  const dx = scope.aten('aten::max_pool2d_with_indices_backward', nchw(scope, dy), nchw(scope, x), w.size, w.strides, w.padding, [1, 1], false, nchw(scope, positions));
+  return nhwc(scope, unpadded(scope, dx, w));
 }
 
 const average = (scope: KernelScope, x: Handle, w: Windows): Handle => scope.aten('aten::avg_pool2d', x, w.size, w.strides, w.padding, false, false);
@@ -30,29 +45,22 @@ function coverage(scope: KernelScope, w: Windows): Handle {
 }
 
 export function registerPooling(): void {
-  defineKernel<PoolAttrs>('MaxPool', (scope, { x }, attrs) => {
-    const w = windows(x!.shape, attrs);
-    return scope.output(nhwc(scope, maxWithIndices(scope, image(scope, x!, w, -Infinity), w)[0]), x!.dtype);
-  });
+  defineKernel<PoolAttrs>('MaxPool', (scope, { x }, attrs) => scope.output(maxima(scope, x!, windows(x!.shape, attrs), false)[0]!, x!.dtype));
   defineKernel<PoolAttrs>('MaxPoolGrad', (scope, { dy, input }: Inputs, attrs) => {
-    const w = windows(input!.shape, attrs), x = image(scope, input!, w, -Infinity);
-    return scope.output(maxBackward(scope, nchw(scope, scope.handle(dy!)), x, maxWithIndices(scope, x, w)[1], w), 'float32', input!.shape);
+    const w = windows(input!.shape, attrs), [, positions] = maxima(scope, input!, w, true);
+    return scope.output(maxBackward(scope, scope.handle(dy!), positions!, input!.shape, w), 'float32', input!.shape);
   });
-  // Core's own pair, which remembers where the largest values stood: the backward pass doesn't search again.
+  // Core's own pair, which remembers where the largest values stood: the way back neither searches again nor keeps the input.
   defineKernel<PoolAttrs>('MaxPoolWithIndices', (scope, { x }, attrs) => {
-    const w = windows(x!.shape, attrs);
-    const [y, indices] = maxWithIndices(scope, image(scope, x!, w, -Infinity), w);
-    return [scope.output(nhwc(scope, y)), scope.output(nhwc(scope, indices), 'int32')];
+    const [y, positions] = maxima(scope, x!, windows(x!.shape, attrs), true);
+    return [scope.output(y!), scope.output(positions!, 'int32')];
   });
-  defineKernel<PoolAttrs>('MaxPoolWithIndicesBackward', (scope, { dy, x, indices }, attrs) => {
-    const w = windows(x!.shape, attrs);
-    const positions = scope.aten('aten::to.dtype', nchw(scope, scope.handle(indices!)), INT64);
-    return scope.output(maxBackward(scope, nchw(scope, scope.handle(dy!)), image(scope, x!, w, -Infinity), positions, w), 'float32', x!.shape);
-  });
+  defineKernel<PoolAttrs & { inputShape: number[] }>('MaxPoolWithIndicesBackward', (scope, { dy, indices }, { inputShape, ...attrs }) =>
+    scope.output(maxBackward(scope, scope.handle(dy!), scope.handle(indices!), inputShape, windows(inputShape, attrs)), 'float32', inputShape));
   // TF.js's own pair of values and positions, counted in the flattened picture or batch.
   defineKernel<PoolAttrs & { includeBatchInIndex: boolean }>('MaxPoolWithArgmax', (scope, { x }, { includeBatchInIndex, ...attrs }) => {
     const w = windows(x!.shape, attrs), [batch, , , channels] = x!.shape as [number, number, number, number];
-    const [y, places] = maxWithIndices(scope, image(scope, x!, w, -Infinity), w);
+    const [y, places] = atenMaxima(scope, x!, w);
     const [left, right, top] = w.before ?? [0, 0, 0, 0], wide = w.width + left + right;
     const row = scope.aten('aten::sub.Scalar', scope.aten('aten::div.Scalar_mode', places, wide, 'floor'), top), column = scope.aten('aten::sub.Scalar', scope.aten('aten::remainder.Scalar', places, wide), left);
     const pixel = scope.aten('aten::add.Tensor', scope.aten('aten::mul.Scalar', row, w.width), column);

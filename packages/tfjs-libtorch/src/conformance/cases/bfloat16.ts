@@ -33,6 +33,7 @@ export const bfloat16Cases: readonly ConformanceCase[] = [
   narrow('Transpose', 'activations', [SHAPE], (x) => tf.transpose(x, [0, 3, 1, 2]), 0),
   narrow('PadV2', 'activations', [SHAPE], (x) => tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 0),
   narrow('MaxPool', '3 x 3', [SHAPE], (x) => tf.maxPool(four(x), 3, 2, 1), 0),
+  narrow('MaxPoolGrad', '3 x 3', [SHAPE, [2, 3, 3, 8]], (x, dy) => tf.engine().runKernel('MaxPoolGrad', { dy, input: x, output: x }, { filterSize: 3, strides: 2, pad: 1 })),
   narrow('AvgPool', '3 x 3, uneven padding', [SHAPE], (x) => tf.avgPool(four(x), 3, 2, 'same')),
   narrow('Mean', 'of each channel', [SHAPE], (x) => tf.mean(x, [1, 2])),
   narrow('Sum', 'of each channel', [SHAPE], (x) => tf.sum(x, [1, 2])),

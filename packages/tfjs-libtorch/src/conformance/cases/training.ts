@@ -60,16 +60,22 @@ const batchNormCases = [[4, 3, 5, 6], [7, 3]].flatMap((shape): ConformanceCase[]
   ];
 });
 
-const POOLS: [what: string, attributes: { filterSize: number; strides: number; pad: number | 'same' }][] = [["the stem's", { filterSize: 3, strides: 2, pad: 1 }], ['uneven padding', { filterSize: 3, strides: 2, pad: 'same' }]];
-const poolCases = POOLS.flatMap(([what, attributes]): ConformanceCase[] => {
-  const x = () => input<tf.Tensor4D>([2, 8, 8, 3]);
+type PoolAttributes = { filterSize: number; strides: number; pad: number | 'same' };
+const POOLS: [what: string, shape: number[], attributes: PoolAttributes, x?: (shape: number[]) => tf.Tensor4D][] = [
+  ['equal values', [2, 8, 8, 3], { filterSize: 3, strides: 2, pad: 1 }, (shape) => tf.round(input<tf.Tensor4D>(shape))],
+  ["the stem's", [2, 8, 8, 3], { filterSize: 3, strides: 2, pad: 1 }], ['uneven padding', [2, 8, 8, 3], { filterSize: 3, strides: 2, pad: 'same' }],
+  ['many channels, odd sizes', [1, 7, 5, 70], { filterSize: 3, strides: 2, pad: 1 }], ['windows apart', [2, 9, 9, 3], { filterSize: 2, strides: 3, pad: 0 }], ['overlap on overlap', [1, 6, 7, 2], { filterSize: 4, strides: 1, pad: 2 }],
+  ['no pictures', [0, 8, 8, 3], { filterSize: 3, strides: 2, pad: 1 }], ['more places than a byte counts', [1, 20, 20, 2], { filterSize: 17, strides: 2, pad: 0 }],
+];
+const poolCases = POOLS.flatMap(([what, shape, attributes, make = input]): ConformanceCase[] => {
+  const x = () => make(shape) as tf.Tensor4D;
   const pool = (t: tf.Tensor) => tf.maxPool(t as tf.Tensor4D, attributes.filterSize, attributes.strides, attributes.pad);
   return [
     conformanceCase('MaxPoolWithIndices', what, () => run('MaxPoolWithIndices', { x: x() }, attributes)[0]!, { reference: () => pool(x()) }),
     conformanceCase('MaxPoolWithIndicesBackward', what, () => {
       const [y, indices] = run('MaxPoolWithIndices', { x: x() }, attributes);
-      return run('MaxPoolWithIndicesBackward', { dy: input(y!.shape, { seed: 99 }), x: x(), indices: indices! }, attributes);
-    }, { reference: () => tf.grads(pool)([x()], input([2, 4, 4, 3], { seed: 99 })) }),
+      return run('MaxPoolWithIndicesBackward', { dy: input(y!.shape, { seed: 99 }), indices: indices! }, { ...attributes, inputShape: shape });
+    }, { reference: () => tf.grads(pool)([x()], input(pool(x()).shape, { seed: 99 })) }),
   ];
 });
 
