@@ -1,7 +1,7 @@
 // ATen 1.13 rounds each filter to bfloat16, lays it out for the processor forward and again backward, and gives a filter's gradient in
 // bfloat16 and in another order than the filter's. oneDNN reads the float32 filter straight into the layout that it wants, and the
-// gradient leaves it in float32 in the filter's own order, as the optimizer wants it. A frozen filter is laid out once, and where that is
-// in float32 its tensor is stowed there: 81 MiB of a ResNet34's body are not held twice.
+// gradient leaves it in float32 in the filter's own order, as the optimizer wants it. A frozen filter is laid out once, and its
+// tensor is stowed there: a ResNet34's body of 81 MiB is not held twice, nor in bfloat16 once and a half.
 #include "packed-convolution.h"
 
 #include "convert.h"
@@ -53,9 +53,10 @@ struct Layout {
 struct Pack {
   static constexpr uint64_t kMark = 0x7061636b6564666c;
   uint64_t mark = kMark;
-  /// The parameter, until its values are stowed in the first layout.
+  /// The parameter; its tensor until the values are stowed in the first layout, and then what makes them again.
   double handle;
   at::Tensor filter;
+  std::function<at::Tensor()> restore;
   /// [out, in, height, width].
   std::vector<int64_t> sizes;
   std::vector<Layout> layouts;
@@ -147,28 +148,83 @@ at::Tensor laid_out(const memory::desc& from, const at::Tensor& source, const me
 }
 
 /// Ours [height, width, in, out] as ATen's [out, in, height, width]: a view.
-at::Tensor outward(const at::Tensor& filter) {
+at::Tensor outward(const at::Tensor& filter) { return filter.permute({3, 2, 0, 1}); }
+
+at::Tensor checked(const at::Tensor& filter) {
   TORCH_CHECK(filter.dim() == 4 && filter.scalar_type() == at::kFloat && filter.is_cpu(), "a filter is [height, width, in, out] in float32 on the CPU, not ", filter.toString(), " ", filter.sizes());
-  return filter.permute({3, 2, 0, 1});
+  return filter;
 }
 
-/// Where nobody has changed the parameter's tensor since, lets go of it: the layout holds the same float32 values.
+/// What bfloat16 leaves of float32 values, in their order in memory: the lower half of their bits, and those values whole that don't follow
+/// from the halves (a tie that was rounded down, a NaN).
+struct Remainder {
+  at::Tensor low;
+  std::vector<std::pair<int64_t, uint32_t>> others;
+};
+
+/// Rounding to nearest took the upper half one up where the lower is more than half of the way.
+uint32_t joined(uint16_t rounded, uint16_t low) { return static_cast<uint32_t>(rounded - (low > 0x8000)) << 16 | low; }
+
+/// The values of a layout in bfloat16 as they lay before.
+at::Tensor halves_of(const Layout& layout, at::IntArrayRef sizes, at::IntArrayRef strides) {
+  const auto halves = at::empty_strided(sizes, strides, at::kBFloat16);
+  reorder(layout.desc, layout.bytes, strided(outward(halves)), halves);
+  return halves;
+}
+
+Remainder remainder_of(const at::Tensor& filter, const Layout& layout) {
+  const auto halves = halves_of(layout, filter.sizes(), filter.strides());
+  Remainder remainder{at::empty({filter.numel()}, at::kShort), {}};
+  const auto *bits = static_cast<const uint32_t*>(filter.data_ptr());
+  const auto *rounded = static_cast<const uint16_t*>(halves.data_ptr());
+  auto* low = static_cast<uint16_t*>(remainder.low.data_ptr());
+  for (int64_t i = 0; i < filter.numel(); i++) {
+    low[i] = static_cast<uint16_t>(bits[i]);
+    if (joined(rounded[i], low[i]) != bits[i]) remainder.others.emplace_back(i, bits[i]);
+  }
+  return remainder;
+}
+
+at::Tensor whole(const Layout& layout, const Remainder& remainder, at::IntArrayRef sizes, at::IntArrayRef strides) {
+  const auto halves = halves_of(layout, sizes, strides), filter = at::empty_strided(sizes, strides, at::kFloat);
+  const auto* rounded = static_cast<const uint16_t*>(halves.data_ptr());
+  const auto* low = static_cast<const uint16_t*>(remainder.low.data_ptr());
+  auto* bits = static_cast<uint32_t*>(filter.data_ptr());
+  for (int64_t i = 0; i < filter.numel(); i++) bits[i] = joined(rounded[i], low[i]);
+  for (const auto& [i, value] : remainder.others) bits[i] = value;
+  return filter;
+}
+
+/// Where nobody has changed the parameter's tensor since, lets go of it: the layout holds its values, or in bfloat16 half of their bits.
 void stow(Environment& here, Pack& pack, const Layout& layout) {
-  if (layout.desc.data_type() != memory::data_type::f32 || !here.tensors.is(pack.handle, pack.filter)) return;
-  here.tensors.stow(pack.handle, [layout, sizes = pack.filter.sizes().vec(), strides = pack.filter.strides().vec()] {
-    const auto filter = at::empty_strided(sizes, strides, at::kFloat);
-    reorder(layout.desc, layout.bytes, strided(outward(filter)), filter);
-    return filter;
-  });
+  const auto filter = pack.filter;
+  if (!here.tensors.is(pack.handle, filter) || !filter.is_non_overlapping_and_dense()) return;
+  const auto sizes = filter.sizes().vec(), strides = filter.strides().vec();
+  if (layout.desc.data_type() == memory::data_type::f32) {
+    pack.restore = [layout, sizes, strides] {
+      const auto restored = at::empty_strided(sizes, strides, at::kFloat);
+      reorder(layout.desc, layout.bytes, strided(outward(restored)), restored);
+      return restored;
+    };
+  } else {
+    auto remainder = remainder_of(filter, layout);
+    if (static_cast<int64_t>(remainder.others.size()) > filter.numel() / 64) return;
+    pack.restore = [layout, sizes, strides, remainder = std::move(remainder)] { return whole(layout, remainder, sizes, strides); };
+  }
+  here.tensors.stow(pack.handle, pack.restore);
   pack.filter = at::Tensor();
 }
 
 at::Tensor layout_of(Environment& here, Pack& pack, const memory::desc& wanted) {
   for (const auto& [desc, bytes] : pack.layouts)
     if (desc == wanted) return bytes;
-  const auto made = pack.filter.defined() ? laid_out(strided(outward(pack.filter)), pack.filter, wanted) : laid_out(pack.layouts[0].desc, pack.layouts[0].bytes, wanted);
+  const bool first = pack.layouts.empty();
+  // Half of the bits are enough for another layout of halves.
+  const bool enough = !first && (pack.layouts[0].desc.data_type() == memory::data_type::f32 || wanted.data_type() == memory::data_type::bf16);
+  const auto filter = pack.filter.defined() ? pack.filter : enough ? at::Tensor() : pack.restore();
+  const auto made = filter.defined() ? laid_out(strided(outward(filter)), filter, wanted) : laid_out(pack.layouts[0].desc, pack.layouts[0].bytes, wanted);
   pack.layouts.push_back({wanted, made});
-  if (pack.layouts.size() == 1) stow(here, pack, pack.layouts[0]);
+  if (first) stow(here, pack, pack.layouts[0]);
   return made;
 }
 
@@ -184,7 +240,7 @@ struct Given {
 Given given(Environment& here, const Napi::Value& value) {
   const auto tensor = here.tensors.get(value.As<Napi::Number>().DoubleValue());
   if (tensor.scalar_type() != at::kByte) {
-    const auto filter = outward(tensor);
+    const auto filter = outward(checked(tensor));
     return {filter.sizes().vec(), filter, nullptr};
   }
   auto* pack = tensor.numel() == sizeof(Pack) ? static_cast<Pack*>(tensor.data_ptr()) : nullptr;
@@ -242,7 +298,7 @@ Napi::Value pack_filter(const Napi::CallbackInfo& info) {
     const double of = info[0].As<Napi::Number>().DoubleValue();
     auto pack = std::make_unique<Pack>();
     pack->handle = of;
-    pack->filter = environment(info.Env()).tensors.get(of);
+    pack->filter = checked(environment(info.Env()).tensors.get(of));
     pack->sizes = outward(pack->filter).sizes().vec();
     const auto release = [](void* pointer) { delete static_cast<Pack*>(pointer); };
     return handle(info, at::from_blob(pack.release(), {static_cast<int64_t>(sizeof(Pack))}, release, at::kByte));

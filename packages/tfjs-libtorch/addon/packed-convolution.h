@@ -10,8 +10,8 @@ namespace chameleon {
 /// The primitives that an environment has made, by shape.
 struct ConvolutionPlans;
 
-/// packFilter(filter) → a handle that keeps, for a filter that doesn't change, how the processor wants it. Once it was laid out in float32
-/// the filter's own handle holds no values any more, and makes them again for whoever asks.
+/// packFilter(filter) → a handle that keeps, for a filter that doesn't change, how the processor wants it. Once it was laid out the
+/// filter's own handle holds no values any more (in bfloat16 half of their bits), and makes them again for whoever asks.
 Napi::Value pack_filter(const Napi::CallbackInfo& info);
 
 /// packedConvolution(x, filter | pack, summand | null, strides, padding, relu, inPlace, [scale, shift, mean, variance] | null, epsilon) →
