@@ -21,6 +21,7 @@ with torch and torchvision (Debian's python3-torch and python3-torchvision; \`np
   --blocks N         of each (default: 5)
   --batch N, --size PX, --threads N, --arch NAME   (default: 16, 224, 2, resnet34)
   --python PATH      whose torch is compared with (default: /usr/bin/python3)
+  --compile          PyTorch's model by torch.compile (needs torch 2.x), not eager
   --device cpu|cuda  of both (default: cpu). On cuda peak memory is the most that tensors held there
   --fusion on|off    Chameleon with its fused operators or without (default: on)
   --json             print rows as JSON
@@ -40,7 +41,7 @@ Examples:
 const OPTIONS = {
   kinds: { type: 'string', default: KINDS.join() }, precision: { type: 'string', default: PRECISIONS.join() }, steps: { type: 'string', default: '3' }, blocks: { type: 'string', default: '5' },
   batch: { type: 'string', default: '16' }, size: { type: 'string', default: '224' }, threads: { type: 'string', default: '2' }, arch: { type: 'string', default: 'resnet34' },
-  python: { type: 'string', default: '/usr/bin/python3' }, device: { type: 'string', default: 'cpu' }, fusion: { type: 'string', default: 'on' }, json: { type: 'boolean', default: false }, to: { type: 'string' }, help: { type: 'boolean', default: false },
+  python: { type: 'string', default: '/usr/bin/python3' }, compile: { type: 'boolean', default: false }, device: { type: 'string', default: 'cpu' }, fusion: { type: 'string', default: 'on' }, json: { type: 'boolean', default: false }, to: { type: 'string' }, help: { type: 'boolean', default: false },
 };
 
 export async function main(args) {
@@ -51,7 +52,7 @@ export async function main(args) {
   const [device] = choices('--device', values.device, ['cpu', 'cuda']);
   const counts = Object.fromEntries(['steps', 'blocks', 'batch', 'size', 'threads'].map((name) => [name, wholeNumber(`--${name}`, values[name])]));
   const { python, arch } = values;
-  const settings = { arch, ...counts, python, device, fusion: fusion === 'on' };
+  const settings = { arch, ...counts, python, compiled: values.compile, device, fusion: fusion === 'on' };
   const rows = [];
   if (!values.json) process.stdout.write(`${arch}, batch ${counts.batch}, ${counts.size} px, ${counts.threads} threads; ms a step, peak memory in MiB above the imports\n${line(TITLES)}\n`);
   for (const precision of precisions) {

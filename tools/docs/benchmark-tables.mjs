@@ -12,7 +12,7 @@ const root = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 /** Which table stands where; one whose measurement is not kept stays empty. */
 export const PLACES = [
-  { page: root('packages/tfjs-libtorch/README.md'), name: 'train', results: root('benchmarks/results/train.json'), render: trainTable },
+  ...['train', 'train-pip', 'train-compiled'].map((name) => ({ page: root('packages/tfjs-libtorch/README.md'), name, results: root(`benchmarks/results/${name}.json`), render: trainTable })),
   { page: root('README.md'), name: 'train-short', results: root('benchmarks/results/train.json'), render: shortTable },
   ...['serve', 'serve-int8', 'serve-memory'].map((name) => ({ page: root('packages/inference-server/README.md'), name, results: root(`benchmarks/results/${name}.json`), render: serveTable })),
   { page: root('packages/inference-server/README.md'), name: 'serve-peers', results: root('benchmarks/results/serve-peers.json'), render: peersTable },
@@ -31,12 +31,12 @@ export function withTable(page, name, table) {
 const times = (ratio) => ratio.toFixed(2);
 
 /** Every row: time and peak memory of both. */
-export function trainTable({ rows, machine, versions, arch, size, batch, threads, command }) {
+export function trainTable({ rows, machine, versions, arch, size, batch, threads, compiled = false, command }) {
   const header = ['step', 'precision', 'PyTorch, ms', 'Chameleon, ms', 'times as fast', 'at most', "of the processor's rate", 'PyTorch, MiB', 'Chameleon, MiB'];
   const cells = rows.map((row) => [row.kind, row.precision, Math.round(row.pytorchMs), Math.round(row.chameleonMs), times(row.ratio), times(row.ratioAtRate), `${Math.round(100 * row.chameleonOfRate)} %`, row.pytorchPeakMiB, row.chameleonPeakMiB]);
   return `${table([header, ...cells])}
 
-A step of ${arch}, ${size} px, batch ${batch}, ${threads} threads, Adam, against PyTorch ${versions.pytorch} (eager, autocast, channels_last), in alternating blocks of one run; peak memory
+A step of ${arch}, ${size} px, batch ${batch}, ${threads} threads, Adam, on libtorch ${versions.libtorch} against PyTorch ${versions.pytorch} (${compiled ? 'torch.compile' : 'eager'}, autocast, channels_last), in alternating blocks of one run; peak memory
 above the imports. "At most" is how many times as fast as PyTorch a step would be that did nothing but its convolutions, all of them at the rate of the fastest
 (${rates(rows)} of 10⁹ operations a second, measured in the same run); beside it, how much of that rate Chameleon's whole step reaches. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
 }

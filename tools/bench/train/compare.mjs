@@ -8,16 +8,16 @@ const WARM_STEPS = 3;
 /**
  * One kind of step in one precision, by PyTorch and by Chameleon: two processes that are kept warm and take turns, a block of steps each
  * (A B, B A, A B …), so that a drift of the machine's speed hits both.
- * @param {{ kind: string, precision: string, arch: string, batch: number, size: number, threads: number, device: string, blocks: number, steps: number, python: string, fusion: boolean }} options
+ * @param {{ kind: string, precision: string, arch: string, batch: number, size: number, threads: number, device: string, blocks: number, steps: number, python: string, compiled: boolean, fusion: boolean }} options
  */
-export async function compare({ kind, precision, arch, batch, size, threads, device, blocks, steps, python, fusion }) {
+export async function compare({ kind, precision, arch, batch, size, threads, device, blocks, steps, python, compiled, fusion }) {
   const torch = await startLineProcess(python, [here('torch_worker.py')]);
   try {
     const ours = await startLineProcess(process.execPath, ['--expose-gc', here('chameleon-worker.mjs')], { env: { ...process.env, ...(fusion ? {} : { CHAMELEON_FUSION: 'off' }) } });
     try {
       const task = { arch, kind, precision, batch, size, threads, device };
       const sides = { pytorch: torch, chameleon: ours };
-      const built = { pytorch: await torch.call('build', task), chameleon: await ours.call('build', task) };
+      const built = { pytorch: await torch.call('build', { ...task, compiled }), chameleon: await ours.call('build', task) };
       for (const side of Object.values(sides)) await side.call('train', { steps: WARM_STEPS });
       const seen = { pytorch: [], chameleon: [] };
       for (let block = 0; block < blocks; block++) {

@@ -23,7 +23,7 @@ def restart_peak() -> None:
 
 
 class Worker:
-    def build(self, arch: str, kind: str, precision: str, batch: int, size: int, threads: int, device: str) -> dict:
+    def build(self, arch: str, kind: str, precision: str, batch: int, size: int, threads: int, device: str, compiled: bool) -> dict:
         self.device = device
         torch.set_num_threads(threads)
         torch.manual_seed(1)
@@ -35,6 +35,7 @@ class Worker:
         self.rounded = precision == 'bfloat16'
         self.model = getattr(torchvision.models, arch)(num_classes=2).to(device, memory_format=torch.channels_last)
         self.model.train()
+        self.run = torch.compile(self.model) if compiled else self.model
         norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
         for parameter in self.model.parameters():
             parameter.requires_grad = kind == 'full'
@@ -54,7 +55,7 @@ class Worker:
         # As a loader gives them: each step's pictures come from the processor's memory.
         x, y = self.x.to(self.device), self.y.to(self.device)
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.rounded):
-            logits = self.model(x)
+            logits = self.run(x)
         loss = nn.functional.cross_entropy(logits.float(), y)
         loss.backward()
         self.optimizer.step()
@@ -82,6 +83,7 @@ class Worker:
             passes = 1 + given[0].requires_grad + layer.weight.requires_grad
             total += 2 * passes * out.numel() * layer.weight[0].numel()
 
+        self.run = self.model
         hooks = [module.register_forward_hook(count) for module in self.model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
         self.step()
         for hook in hooks:
