@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { OutOfMemoryError, limitMemory, memory } from './index.js';
+import { isSanitized } from './testing/sanitizer.js';
 
 const MEBIBYTE = 2 ** 20;
 
@@ -99,7 +100,7 @@ function makeGroup(limitBytes: number): { folder: string } & Disposable | null {
 }
 
 describe('a process that is out of memory again and again', () => {
-  it('goes on under `ulimit -v`', () => {
+  it.skipIf(isSanitized)('goes on under `ulimit -v`', () => {
     expectSurvival(run('ulimit -v 2800000'), '`ulimit -v`');
   });
 
