@@ -90,6 +90,8 @@ struct CachingAllocator final : c10::Allocator {
   IdleBlocks small, large;
   AllocatorStatistics statistics{0, 0, 0};
   int64_t limit_bytes = INT64_MAX;
+  /// Since the cache was emptied.
+  int64_t most_live_bytes = 0;
   /// Fresh bytes that may still be taken before the system is asked again what it has.
   int64_t unasked_bytes = 0;
 
@@ -180,6 +182,7 @@ struct CachingAllocator final : c10::Allocator {
 
   /// Gives back what is idle as a whole, and of what lies between live tensors the pages.
   void drop_idle() {
+    most_live_bytes = statistics.live_bytes;
     for (auto* idle : {&small, &large}) {
       for (auto next = idle->begin(); next != idle->end();) {
         Block* block = *next++;
@@ -222,9 +225,9 @@ struct CachingAllocator final : c10::Allocator {
   Block* fresh(size_t size) {
     void* memory = nullptr;
     const auto wanted = static_cast<int64_t>(size);
-    const int64_t most = std::max(statistics.peak_bytes, statistics.live_bytes + wanted);
-    drop_whole(statistics.live_bytes + statistics.cached_bytes + wanted - most);
-    if (getenv("DBG") && wanted > 1000000) fprintf(stderr, "fresh %ld MiB\n", (long)wanted >> 20);
+    // More than a sixteenth over what tensors ever took together, what is kept is of sizes that nobody wants.
+    const int64_t most = std::max(most_live_bytes, statistics.live_bytes + wanted);
+    drop_whole(statistics.live_bytes + statistics.cached_bytes + wanted - most - most / 16);
     const auto taken = [&] { return may_take(wanted) && (memory = from_system(size)) != nullptr; };
     if (!taken()) {
       drop_idle();
@@ -246,6 +249,7 @@ struct CachingAllocator final : c10::Allocator {
     if (block == nullptr) block = fresh(size);
     statistics.live_bytes += static_cast<int64_t>(block->size);
     statistics.peak_bytes = std::max(statistics.peak_bytes, statistics.live_bytes);
+    most_live_bytes = std::max(most_live_bytes, statistics.live_bytes);
     return {block->data(), block->data(), &release, c10::DeviceType::CPU};
   }
 
