@@ -269,7 +269,15 @@ OutOfMemory::OutOfMemory(int64_t wanted, int64_t live, int64_t limit, const std:
                                 "; they may take " + mebibytes(limit) + " here, by " + of),
       wanted_bytes(wanted), live_bytes(live), limit_bytes(limit) {}
 
-void install_caching_allocator() { c10::SetCPUAllocator(&CachingAllocator::instance(), 1); }
+void install_caching_allocator() {
+  c10::SetCPUAllocator(&CachingAllocator::instance(), 1);
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+  // Left to itself glibc takes each large block that is let go, a checkpoint's bytes for one, as a reason to keep blocks of that size in its
+  // heap, which then grows with the holes between them: by 70 MB over 3,000 steps, where it now stays as it is.
+  mallopt(M_MMAP_THRESHOLD, static_cast<int>(kLarge));
+  mallopt(M_TRIM_THRESHOLD, 16 << 20);
+#endif
+}
 
 AllocatorStatistics allocator_statistics() {
   auto& allocator = CachingAllocator::instance();
