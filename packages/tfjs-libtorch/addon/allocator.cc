@@ -169,9 +169,9 @@ struct CachingAllocator final : c10::Allocator {
     return block;
   }
 
-  /// Gives back large blocks that are idle as a whole, the smallest first, until it is that many bytes.
-  void drop_whole(int64_t bytes) {
-    for (auto next = large.begin(); next != large.end() && bytes > 0;) {
+  /// Gives back blocks that are idle as a whole, the smallest first, until it is that many bytes.
+  void drop_whole(IdleBlocks& idle, int64_t bytes) {
+    for (auto next = idle.begin(); next != idle.end() && bytes > 0;) {
       Block* block = *next++;
       if (!block->is_whole()) continue;
       bytes -= static_cast<int64_t>(block->size);
@@ -183,18 +183,12 @@ struct CachingAllocator final : c10::Allocator {
   /// Gives back what is idle as a whole, and of what lies between live tensors the pages.
   void drop_idle() {
     most_live_bytes = statistics.live_bytes;
-    for (auto* idle : {&small, &large}) {
-      for (auto next = idle->begin(); next != idle->end();) {
-        Block* block = *next++;
-        if (block->is_whole()) {
-          unkeep(block);
-          to_system(block);
-        } else if (!block->returned) {
-          statistics.cached_bytes -= static_cast<int64_t>(block->size);
-          block->returned = true;
-          over_pages(block->data(), block->size, kPage, MADV_DONTNEED);
-        }
-      }
+    for (auto* idle : {&small, &large}) drop_whole(*idle, INT64_MAX);
+    for (Block* block : large) {
+      if (block->returned) continue;
+      statistics.cached_bytes -= static_cast<int64_t>(block->size);
+      block->returned = true;
+      over_pages(block->data(), block->size, kPage, MADV_DONTNEED);
     }
 #if defined(__GLIBC__)
     // glibc keeps what is freed for each thread's next need, also for threads that have ended.
@@ -227,7 +221,7 @@ struct CachingAllocator final : c10::Allocator {
     const auto wanted = static_cast<int64_t>(size);
     // More than a sixteenth over what tensors ever took together, what is kept is of sizes that nobody wants.
     const int64_t most = std::max(most_live_bytes, statistics.live_bytes + wanted);
-    drop_whole(statistics.live_bytes + statistics.cached_bytes + wanted - most - most / 16);
+    drop_whole(large, statistics.live_bytes + statistics.cached_bytes + wanted - most - most / 16);
     const auto taken = [&] { return may_take(wanted) && (memory = from_system(size)) != nullptr; };
     if (!taken()) {
       drop_idle();

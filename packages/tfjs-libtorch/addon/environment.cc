@@ -74,7 +74,7 @@ double SlotMap::put(at::Tensor tensor) {
   return static_cast<double>(handle_of(index));
 }
 
-const SlotMap::Slot* SlotMap::find(double handle) const {
+SlotMap::Slot* SlotMap::find(double handle) {
   constexpr double kEnd = static_cast<double>(uint64_t{1} << (kIndexBits + kGenerationBits + kEnvironmentBits));
   const auto bits = handle >= 0 && handle < kEnd ? static_cast<uint64_t>(handle) : ~uint64_t{0};
   const uint64_t index = bits & ((1u << kIndexBits) - 1);
@@ -82,9 +82,9 @@ const SlotMap::Slot* SlotMap::find(double handle) const {
 }
 
 SlotMap::Slot& SlotMap::slot(double handle) {
-  const Slot* found = find(handle);
+  Slot* found = find(handle);
   TORCH_CHECK(found != nullptr, "a tensor was used after it was disposed, or in another thread than its own (handle ", handle, ")");
-  return slots_[static_cast<size_t>(found - slots_.data())];
+  return *found;
 }
 
 at::Tensor& SlotMap::get(double handle) {
@@ -107,7 +107,7 @@ void SlotMap::stow(double handle, std::function<at::Tensor()> restore) {
   held.restore = std::move(restore);
 }
 
-bool SlotMap::is(double handle, const at::Tensor& tensor) const {
+bool SlotMap::is(double handle, const at::Tensor& tensor) {
   const Slot* found = find(handle);
   return found != nullptr && found->tensor.is_same(tensor);
 }

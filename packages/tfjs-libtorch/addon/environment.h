@@ -26,7 +26,8 @@ class SlotMap {
   const at::Tensor& outline(double handle) { return slot(handle).tensor; }
   /// Lets go of a tensor's values, which `restore` makes again for the first who gets them.
   void stow(double handle, std::function<at::Tensor()> restore);
-  bool is(double handle, const at::Tensor& tensor) const;
+  /// Whether the handle is still that very tensor's.
+  bool is(double handle, const at::Tensor& tensor);
   void release(double handle);
   size_t size() const { return slots_.size() - free_.size(); }
 
@@ -40,7 +41,7 @@ class SlotMap {
   };
   uint64_t handle_of(uint64_t index) const;
   /// Null where the handle is nobody's.
-  const Slot* find(double handle) const;
+  Slot* find(double handle);
   Slot& slot(double handle);
   const uint64_t environment_;
   std::vector<Slot> slots_;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <vector>
 
+#include "batch-norm-line.h"
 #include "environment.h"
 #include "vectorized.h"
 
@@ -170,12 +171,6 @@ at::Tensor like(const Rows& rows, const at::Tensor& given, const char* what) {
   return given.contiguous();
 }
 
-const float* channel_data(const at::Tensor& tensor, int64_t channels, const char* what) {
-  TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.numel() == channels && tensor.is_contiguous(), "BatchNorm's ", what, " is float32, a value a channel (", channels, "), not ",
-              tensor.toString(), " ", tensor.sizes());
-  return tensor.data_ptr<float>();
-}
-
 template <class T>
 std::vector<float> pivot_of(const Rows& x) {
   std::vector<float> pivot(x.channels);
@@ -202,17 +197,6 @@ std::pair<std::vector<double>, std::vector<double>> statistics(const Rows& x) {
   return {std::move(sums.first), std::move(sums.second)};
 }
 
-/// What BatchNorm does to a channel: x * factor + offset.
-struct Line {
-  std::vector<float> factor, offset;
-  Line(int64_t channels, const float* scale, const float* shift, const float* mean, const float* inverse) : factor(channels), offset(channels) {
-    for (int64_t c = 0; c < channels; c++) {
-      factor[c] = scale[c] * inverse[c];
-      offset[c] = shift[c] - mean[c] * factor[c];
-    }
-  }
-};
-
 template <class T>
 void apply_all(const Rows& x, const at::Tensor& summand, const at::Tensor& y, const Line& line, bool relu) {
   const T *from = x.data<T>(), *add = summand.defined() ? static_cast<const T*>(summand.data_ptr()) : nullptr;
@@ -221,12 +205,6 @@ void apply_all(const Rows& x, const at::Tensor& summand, const at::Tensor& y, co
     const int64_t at = row * x.channels;
     apply_range(from + at, add == nullptr ? nullptr : add + at, to + at, rows, x.channels, line.factor.data(), line.offset.data(), relu);
   });
-}
-
-std::vector<float> inverse_deviation(const float* variance, int64_t channels, double epsilon) {
-  std::vector<float> inverse(channels);
-  for (int64_t c = 0; c < channels; c++) inverse[c] = static_cast<float>(1 / std::sqrt(variance[c] + epsilon));
-  return inverse;
 }
 
 struct ForwardOptions {

@@ -188,10 +188,7 @@ Window to_window(const Napi::Value& value) {
 Napi::Value max_pool(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     auto& here = environment(info.Env());
-    const auto tensors = forward(here.tensors.get(info[0].As<Napi::Number>().DoubleValue()), to_window(info[1]), info[2].ToBoolean());
-    auto out = Napi::Array::New(info.Env(), tensors.size());
-    for (uint32_t i = 0; i < tensors.size(); i++) out.Set(i, Napi::Number::New(info.Env(), here.tensors.put(tensors[i])));
-    return out;
+    return from_ivalue(info.Env(), here, forward(here.tensors.get(info[0].As<Napi::Number>().DoubleValue()), to_window(info[1]), info[2].ToBoolean()));
   });
 }
 
@@ -199,7 +196,7 @@ Napi::Value max_pool_backward(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     auto& here = environment(info.Env());
     const auto tensor = [&](size_t i) { return here.tensors.get(info[i].As<Napi::Number>().DoubleValue()); };
-    return Napi::Number::New(info.Env(), here.tensors.put(backward(tensor(0), tensor(1), to_integers(info[2]), to_window(info[3]))));
+    return from_ivalue(info.Env(), here, backward(tensor(0), tensor(1), to_integers(info[2]), to_window(info[3])));
   });
 }
 

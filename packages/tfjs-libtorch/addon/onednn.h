@@ -33,13 +33,27 @@ inline dnnl::memory::dims dims_of(const at::Tensor& tensor) { return {tensor.siz
 
 inline dnnl::memory memory_of(const dnnl::memory::desc& desc, const at::Tensor& tensor) { return {desc, cpu(), tensor.data_ptr()}; }
 
-/// A filter [out, in, height, width] in the layout that a convolution wants.
-inline at::Tensor packed(const at::Tensor& filter, const dnnl::memory::desc& wanted) {
-  auto result = at::empty({static_cast<int64_t>(wanted.get_size())}, at::kByte);
-  dnnl::memory from = memory_of({dims_of(filter), type_of(filter.scalar_type()), dnnl::memory::format_tag::oihw}, filter), to = memory_of(wanted, result);
-  dnnl::reorder(from, to).execute(stream(), from, to);
+/// Values, and how they lie in memory.
+struct Layout {
+  dnnl::memory::desc desc;
+  at::Tensor bytes;
+};
+
+inline at::Tensor bytes(const dnnl::memory::desc& desc) { return at::empty({static_cast<int64_t>(desc.get_size())}, at::kByte); }
+
+/// A tensor as it lies, be it a view of whatever order.
+inline Layout as_it_lies(const at::Tensor& tensor) { return {{dims_of(tensor), type_of(tensor.scalar_type()), {tensor.strides().begin(), tensor.strides().end()}}, tensor}; }
+
+inline void reorder(const Layout& from, const Layout& to) {
+  dnnl::memory in = memory_of(from.desc, from.bytes), out = memory_of(to.desc, to.bytes);
+  dnnl::reorder(in, out).execute(stream(), in, out);
   stream().wait();
-  return result;
+}
+
+inline at::Tensor laid_out(const Layout& from, const dnnl::memory::desc& wanted) {
+  const auto target = bytes(wanted);
+  reorder(from, {wanted, target});
+  return target;
 }
 
 }  // namespace chameleon::onednn

@@ -4,15 +4,16 @@
 // tensor is stowed there: a ResNet34's body of 81 MiB is not held twice, nor in bfloat16 once and a half.
 #include "packed-convolution.h"
 
+#include "batch-norm-line.h"
 #include "convert.h"
 #include "environment.h"
 #include "onednn.h"
 
 #if CHAMELEON_ONEDNN
 
-#include <cmath>
 #include <functional>
 #include <map>
+#include <optional>
 #include <tuple>
 
 namespace chameleon {
@@ -20,6 +21,7 @@ namespace chameleon {
 namespace {
 
 using dnnl::memory;
+using onednn::Layout, onednn::as_it_lies, onednn::bytes, onednn::laid_out, onednn::reorder;
 
 enum class Way { forward, input, filter };
 
@@ -41,11 +43,6 @@ struct Geometry {
     const auto out = [&](int64_t side, int64_t window) { return (side + 2 * padding - window) / strides + 1; };
     return {input[0], filter[0], out(input[2], filter[2]), out(input[3], filter[3])};
   }
-};
-
-struct Layout {
-  memory::desc desc;
-  at::Tensor bytes;
 };
 
 /// How a filter that doesn't change lies in memory, in each layout that was asked for; it goes about as a tensor of bytes, so that who
@@ -120,31 +117,11 @@ const Plan& plan_for(Environment& here, const Geometry& g, Way way, bool norm = 
   return plans.emplace(key, plan_of(g, way, norm, sum, relu)).first->second;
 }
 
-at::Tensor bytes(const memory::desc& desc) { return at::empty({static_cast<int64_t>(desc.get_size())}, at::kByte); }
-
 void execute(const Plan& plan, std::unordered_map<int, memory> arguments) {
   const auto scratch = bytes(plan.scratch);
   arguments.emplace(DNNL_ARG_SCRATCHPAD, onednn::memory_of(plan.scratch, scratch));
   plan.primitive.execute(onednn::stream(), arguments);
   onednn::stream().wait();
-}
-
-/// [out, in, height, width], wherever its values lie.
-memory::desc strided(const at::Tensor& filter) {
-  const auto sizes = filter.sizes(), strides = filter.strides();
-  return {memory::dims(sizes.begin(), sizes.end()), onednn::type_of(filter.scalar_type()), memory::dims(strides.begin(), strides.end())};
-}
-
-void reorder(const memory::desc& from, const at::Tensor& source, const memory::desc& to, const at::Tensor& target) {
-  memory in = onednn::memory_of(from, source), out = onednn::memory_of(to, target);
-  dnnl::reorder(in, out).execute(onednn::stream(), in, out);
-  onednn::stream().wait();
-}
-
-at::Tensor laid_out(const memory::desc& from, const at::Tensor& source, const memory::desc& wanted) {
-  auto target = bytes(wanted);
-  reorder(from, source, wanted, target);
-  return target;
 }
 
 /// Ours [height, width, in, out] as ATen's [out, in, height, width]: a view.
@@ -165,15 +142,15 @@ struct Remainder {
 /// Rounding to nearest took the upper half one up where the lower is more than half of the way.
 uint32_t joined(uint16_t rounded, uint16_t low) { return static_cast<uint32_t>(rounded - (low > 0x8000)) << 16 | low; }
 
-/// The values of a layout in bfloat16 as they lay before.
-at::Tensor halves_of(const Layout& layout, at::IntArrayRef sizes, at::IntArrayRef strides) {
-  const auto halves = at::empty_strided(sizes, strides, at::kBFloat16);
-  reorder(layout.desc, layout.bytes, strided(outward(halves)), halves);
-  return halves;
+/// The values of a layout as a tensor of ours, in memory as `strides` say.
+at::Tensor unpacked(const Layout& layout, at::IntArrayRef sizes, at::IntArrayRef strides, at::ScalarType type) {
+  const auto filter = at::empty_strided(sizes, strides, type);
+  reorder(layout, as_it_lies(outward(filter)));
+  return filter;
 }
 
 Remainder remainder_of(const at::Tensor& filter, const Layout& layout) {
-  const auto halves = halves_of(layout, filter.sizes(), filter.strides());
+  const auto halves = unpacked(layout, filter.sizes(), filter.strides(), at::kBFloat16);
   Remainder remainder{at::empty({filter.numel()}, at::kShort), {}};
   const auto *bits = static_cast<const uint32_t*>(filter.data_ptr());
   const auto *rounded = static_cast<const uint16_t*>(halves.data_ptr());
@@ -186,7 +163,7 @@ Remainder remainder_of(const at::Tensor& filter, const Layout& layout) {
 }
 
 at::Tensor whole(const Layout& layout, const Remainder& remainder, at::IntArrayRef sizes, at::IntArrayRef strides) {
-  const auto halves = halves_of(layout, sizes, strides), filter = at::empty_strided(sizes, strides, at::kFloat);
+  const auto halves = unpacked(layout, sizes, strides, at::kBFloat16), filter = at::empty_strided(sizes, strides, at::kFloat);
   const auto* rounded = static_cast<const uint16_t*>(halves.data_ptr());
   const auto* low = static_cast<const uint16_t*>(remainder.low.data_ptr());
   auto* bits = static_cast<uint32_t*>(filter.data_ptr());
@@ -201,11 +178,7 @@ void stow(Environment& here, Pack& pack, const Layout& layout) {
   if (!here.tensors.is(pack.handle, filter) || !filter.is_non_overlapping_and_dense()) return;
   const auto sizes = filter.sizes().vec(), strides = filter.strides().vec();
   if (layout.desc.data_type() == memory::data_type::f32) {
-    pack.restore = [layout, sizes, strides] {
-      const auto restored = at::empty_strided(sizes, strides, at::kFloat);
-      reorder(layout.desc, layout.bytes, strided(outward(restored)), restored);
-      return restored;
-    };
+    pack.restore = [layout, sizes, strides] { return unpacked(layout, sizes, strides, at::kFloat); };
   } else {
     auto remainder = remainder_of(filter, layout);
     if (static_cast<int64_t>(remainder.others.size()) > filter.numel() / 64) return;
@@ -221,8 +194,8 @@ at::Tensor layout_of(Environment& here, Pack& pack, const memory::desc& wanted) 
   const bool first = pack.layouts.empty();
   // Half of the bits are enough for another layout of halves.
   const bool enough = !first && (pack.layouts[0].desc.data_type() == memory::data_type::f32 || wanted.data_type() == memory::data_type::bf16);
-  const auto filter = pack.filter.defined() ? pack.filter : enough ? at::Tensor() : pack.restore();
-  const auto made = filter.defined() ? laid_out(strided(outward(filter)), filter, wanted) : laid_out(pack.layouts[0].desc, pack.layouts[0].bytes, wanted);
+  const auto source = enough && !pack.filter.defined() ? pack.layouts[0] : as_it_lies(outward(pack.filter.defined() ? pack.filter : pack.restore()));
+  const auto made = laid_out(source, wanted);
   pack.layouts.push_back({wanted, made});
   if (first) stow(here, pack, pack.layouts[0]);
   return made;
@@ -234,7 +207,7 @@ struct Given {
   at::Tensor filter;
   Pack* pack;
 
-  at::Tensor in(Environment& here, const memory::desc& wanted) const { return pack == nullptr ? laid_out(strided(filter), filter, wanted) : layout_of(here, *pack, wanted); }
+  at::Tensor in(Environment& here, const memory::desc& wanted) const { return pack == nullptr ? laid_out(as_it_lies(filter), wanted) : layout_of(here, *pack, wanted); }
 };
 
 Given given(Environment& here, const Napi::Value& value) {
@@ -248,24 +221,11 @@ Given given(Environment& here, const Napi::Value& value) {
   return {pack->sizes, at::Tensor(), pack};
 }
 
-/// BatchNorm by its running statistics as a factor and an offset a channel.
-struct Line {
-  at::Tensor factor, offset;
-};
-
+/// BatchNorm by its running statistics; `parameters` are scale, shift, mean and variance.
 Line line_of(const std::vector<at::Tensor>& parameters, double epsilon, int64_t channels) {
-  for (const auto& tensor : parameters) {
-    TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.numel() == channels, "BatchNorm's tensors are float32 of ", channels, " channels behind this convolution, not ", tensor.toString(), " ",
-                tensor.sizes());
-  }
-  const Line line{at::empty({channels}, at::kFloat), at::empty({channels}, at::kFloat)};
-  const float *scale = parameters[0].data_ptr<float>(), *shift = parameters[1].data_ptr<float>(), *mean = parameters[2].data_ptr<float>(), *variance = parameters[3].data_ptr<float>();
-  for (int64_t c = 0; c < channels; c++) {
-    const double factor = scale[c] / std::sqrt(variance[c] + epsilon);
-    line.factor.data_ptr<float>()[c] = static_cast<float>(factor);
-    line.offset.data_ptr<float>()[c] = static_cast<float>(shift[c] - mean[c] * factor);
-  }
-  return line;
+  const float *scale = channel_data(parameters[0], channels, "scale"), *shift = channel_data(parameters[1], channels, "shift");
+  const float *mean = channel_data(parameters[2], channels, "running mean"), *variance = channel_data(parameters[3], channels, "running variance");
+  return {channels, scale, shift, mean, inverse_deviation(variance, channels, epsilon).data()};
 }
 
 /// [batch, height, width, channels] in one piece.
@@ -321,10 +281,12 @@ Napi::Value packed_convolution(const Napi::CallbackInfo& info) {
     const Plan& plan = plan_for(here, g, Way::forward, norm, summand.defined(), info[5].ToBoolean());
     const auto weights = filter.in(here, plan.filter);
     std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, onednn::memory_of(plan.source, x)}, {DNNL_ARG_WEIGHTS, onednn::memory_of(plan.filter, weights)}, {DNNL_ARG_DST, onednn::memory_of(plan.destination, y)}};
-    const Line line = norm ? line_of(parameters, info[8].As<Napi::Number>().DoubleValue(), g.filter[0]) : Line();
+    std::optional<Line> line;
     if (norm) {
-      arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, onednn::memory_of(of_channels(g.filter[0]), line.factor));
-      arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(1) | DNNL_ARG_SRC_1, onednn::memory_of(of_channels(g.filter[0]), line.offset));
+      line = line_of(parameters, info[8].As<Napi::Number>().DoubleValue(), g.filter[0]);
+      const auto operand = [&](int operation, std::vector<float>& values) { arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(operation) | DNNL_ARG_SRC_1, memory(of_channels(g.filter[0]), onednn::cpu(), values.data())); };
+      operand(0, line->factor);
+      operand(1, line->offset);
     }
     execute(plan, std::move(arguments));
     return handle(info, y);
@@ -358,11 +320,11 @@ Napi::Value packed_convolution_filter_gradient(const Napi::CallbackInfo& info) {
     const auto gradient = at::empty({g.filter[0], g.filter[2], g.filter[3], g.filter[1]}, at::kFloat).permute({1, 2, 3, 0});
     if (x.numel() == 0) return handle(info, gradient.zero_());
     const Plan& plan = plan_for(here, g, Way::filter);
-    const auto target = outward(gradient);
-    const bool direct = plan.filter == strided(target);
-    const auto made = direct ? target : bytes(plan.filter);
+    const auto target = as_it_lies(outward(gradient));
+    const bool direct = plan.filter == target.desc;
+    const auto made = direct ? gradient : bytes(plan.filter);
     execute(plan, {{DNNL_ARG_DIFF_DST, onednn::memory_of(plan.destination, dy)}, {DNNL_ARG_SRC, onednn::memory_of(plan.source, x)}, {DNNL_ARG_DIFF_WEIGHTS, onednn::memory_of(plan.filter, made)}});
-    if (!direct) reorder(plan.filter, made, strided(target), target);
+    if (!direct) reorder({plan.filter, made}, target);
     return handle(info, gradient);
   });
 }

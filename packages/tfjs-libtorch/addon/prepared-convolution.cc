@@ -93,7 +93,7 @@ class PreparedConvolution {
   at::Tensor pack(const memory::desc& wanted) {
     for (const auto& [key, plan] : plans_)
       if (plan.weights == wanted) return plan.packed;
-    return onednn::packed(filter_, wanted);
+    return onednn::laid_out(onednn::as_it_lies(filter_), wanted);
   }
 
   static constexpr size_t kMostPlans = 64;

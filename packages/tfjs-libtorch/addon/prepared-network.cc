@@ -286,7 +286,7 @@ class PreparedNetwork {
   static at::Tensor packed(Step& step, const memory::desc& wanted) {
     for (const auto& [desc, filter] : step.packed)
       if (desc == wanted) return filter;
-    return step.packed.emplace_back(wanted, onednn::packed(step.filter, wanted)).second;
+    return step.packed.emplace_back(wanted, onednn::laid_out(onednn::as_it_lies(step.filter), wanted)).second;
   }
 
   static constexpr size_t kMostPlans = 32;

@@ -1,4 +1,4 @@
-// What kernels of our own are written with: loops that the compiler turns into each processor's vectors, over float32 or bfloat16.
+// What kernels of our own are written with: loops that the compiler turns into each processor's vectors, over float32, bfloat16 or double.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@ namespace chameleon {
 /// bfloat16 in memory, float32 in registers.
 using Half = uint16_t;
 
+CHAMELEON_INLINE double widened(double value) { return value; }
 CHAMELEON_INLINE float widened(float value) { return value; }
 CHAMELEON_INLINE float widened(Half bits) {
   const uint32_t wide = static_cast<uint32_t>(bits) << 16;
@@ -22,6 +23,7 @@ CHAMELEON_INLINE float widened(Half bits) {
   return value;
 }
 
+CHAMELEON_INLINE void store(double* to, double value) { *to = value; }
 CHAMELEON_INLINE void store(float* to, float value) { *to = value; }
 /// Rounds to nearest, ties to even; a NaN stays one.
 CHAMELEON_INLINE void store(Half* to, float value) {

@@ -15,11 +15,7 @@ export interface Module {
 }
 
 /** Runs modules one after the other and lets go of what lies between them. */
-export function chain(x: Tensor, pass: Pass, modules: readonly Module[]): Tensor {
-  let y = x;
-  for (const module of modules) y = y === x ? module.forward(y, pass) : consume(module, y, pass);
-  return y === x ? x.clone() : y;
-}
+export const chain = (x: Tensor, pass: Pass, modules: readonly Module[]): Tensor => consumeAll(x.clone(), pass, modules);
 
 /** Runs a module and lets go of what it takes. */
 export function consume(module: Module, x: Tensor, pass: Pass): Tensor {
