@@ -28,9 +28,7 @@ with torch and torchvision (Debian's python3-torch and python3-torchvision; \`np
   --to FILE          and write them there, with machine, versions and command
 
 ms are medians of the blocks' medians; the ratio is PyTorch's time over Chameleon's, the median over the pairs of blocks. Peak memory
-is the process's largest resident size above that after its imports, for both in the same way (VmHWM, restarted). "of rate" is how much
-of the processor's arithmetic Chameleon's step reaches: its convolutions' operations at the rate of the fastest of them alone, by PyTorch, in
-the same run; "at most" is the ratio of a step that reached all of it.
+is the process's largest resident size above that after its imports, for both in the same way (VmHWM, restarted).
 
 Examples:
   npm run bench
@@ -71,10 +69,10 @@ export async function main(args) {
 }
 
 // 76 columns: a narrow terminal has 80.
-const TITLES = ['kind', 'precision', 'PyTorch', 'ours', 'ratio', 'at most', 'of rate', 'PyTorch', 'ours'];
-const WIDTHS = [16, 10, 8, 6, 6, 8, 8, 8, 6];
+const TITLES = ['kind', 'precision', 'PyTorch', 'ours', 'ratio', 'PyTorch', 'ours'];
+const WIDTHS = [16, 10, 8, 6, 6, 8, 6];
 const line = (texts) => texts.map((text, i) => (i < 2 ? text.padEnd(WIDTHS[i]) : text.padStart(WIDTHS[i]))).join('').trimEnd();
-const cells = ({ kind, precision, pytorchMs, chameleonMs, ratio, ratioAtRate, chameleonOfRate, pytorchPeakMiB, chameleonPeakMiB }) => [kind, precision, `${Math.round(pytorchMs)}`, `${Math.round(chameleonMs)}`, ratio.toFixed(2), ratioAtRate?.toFixed(2) ?? '', chameleonOfRate?.toFixed(2) ?? '', `${pytorchPeakMiB}`, `${chameleonPeakMiB}`];
+const cells = ({ kind, precision, pytorchMs, chameleonMs, ratio, pytorchPeakMiB, chameleonPeakMiB }) => [kind, precision, `${Math.round(pytorchMs)}`, `${Math.round(chameleonMs)}`, ratio.toFixed(2), `${pytorchPeakMiB}`, `${chameleonPeakMiB}`];
 
 function choices(flag, given, known) {
   const chosen = given.split(',');

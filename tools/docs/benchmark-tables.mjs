@@ -32,17 +32,13 @@ const times = (ratio) => ratio.toFixed(2);
 
 /** Every row: time and peak memory of both. */
 export function trainTable({ rows, machine, versions, arch, size, batch, threads, compiled = false, command }) {
-  const header = ['step', 'precision', 'PyTorch, ms', 'Chameleon, ms', 'times as fast', 'at most', "of the processor's rate", 'PyTorch, MiB', 'Chameleon, MiB'];
-  const cells = rows.map((row) => [row.kind, row.precision, Math.round(row.pytorchMs), Math.round(row.chameleonMs), times(row.ratio), times(row.ratioAtRate), `${Math.round(100 * row.chameleonOfRate)} %`, row.pytorchPeakMiB, row.chameleonPeakMiB]);
+  const header = ['step', 'precision', 'PyTorch, ms', 'Chameleon, ms', 'times as fast', 'PyTorch, MiB', 'Chameleon, MiB'];
+  const cells = rows.map((row) => [row.kind, row.precision, Math.round(row.pytorchMs), Math.round(row.chameleonMs), times(row.ratio), row.pytorchPeakMiB, row.chameleonPeakMiB]);
   return `${table([header, ...cells])}
 
 A step of ${arch}, ${size} px, batch ${batch}, ${threads} threads, Adam, on libtorch ${versions.libtorch} against PyTorch ${versions.pytorch} (${compiled ? 'torch.compile' : 'eager'}, autocast, channels_last), in alternating blocks of one run; peak memory
-above the imports. "At most" is how many times as fast as PyTorch a step would be that did nothing but its convolutions, all of them at the rate of the fastest
-(${rates(rows)} of 10⁹ operations a second, measured in the same run); beside it, how much of that rate Chameleon's whole step reaches. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
+above the imports. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
 }
-
-/** The processor's rate in each precision; the best that was seen. */
-const rates = (rows) => [...new Set(rows.map(({ precision }) => precision))].map((precision) => `${precision} ${Math.round(Math.max(...rows.filter((row) => row.precision === precision).map(({ gigaflops }) => gigaflops)))}`).join(', ');
 
 /** A row a kind of step, for the front page. */
 export function shortTable({ rows }) {

@@ -8,6 +8,7 @@
 #include "convert.h"
 #include "environment.h"
 #include "onednn.h"
+#include "winograd.h"
 
 #if CHAMELEON_ONEDNN
 
@@ -42,6 +43,13 @@ struct Geometry {
   std::vector<int64_t> output() const {
     const auto out = [&](int64_t side, int64_t window) { return (side + 2 * padding - window) / strides + 1; };
     return {input[0], filter[0], out(input[2], filter[2]), out(input[3], filter[3])};
+  }
+
+  /// The same as a shape for Winograd's way, where that pays.
+  std::optional<winograd::Shape> minimal() const {
+    const winograd::Shape shape{input[0], input[2], input[3], input[1], filter[0]};
+    const bool fits = type == at::kBFloat16 && strides == 1 && padding == 1 && filter[2] == 3 && filter[3] == 3;
+    return fits && winograd::pays(shape) ? std::optional(shape) : std::nullopt;
   }
 };
 
@@ -208,6 +216,9 @@ struct Given {
   Pack* pack;
 
   at::Tensor in(Environment& here, const memory::desc& wanted) const { return pack == nullptr ? laid_out(as_it_lies(filter), wanted) : layout_of(here, *pack, wanted); }
+
+  /// As it is, [out, in, height, width] in float32.
+  at::Tensor values() const { return pack == nullptr ? filter : outward(pack->filter.defined() ? pack->filter : pack->restore()); }
 };
 
 Given given(Environment& here, const Napi::Value& value) {
@@ -237,6 +248,8 @@ at::Tensor image(Environment& here, const Napi::Value& value) {
 }
 
 std::vector<int64_t> channels_first(at::IntArrayRef shape) { return {shape[0], shape[3], shape[1], shape[2]}; }
+
+Half* halves(const at::Tensor& image) { return static_cast<Half*>(image.data_ptr()); }
 
 at::Tensor empty_image(const std::vector<int64_t>& shape, at::ScalarType type) { return at::empty({shape[0], shape[2], shape[3], shape[1]}, type); }
 
@@ -277,13 +290,17 @@ Napi::Value packed_convolution(const Napi::CallbackInfo& info) {
     const auto y = !summand.defined() ? empty_image(g.output(), g.type) : info[6].ToBoolean() ? summand : summand.clone();
     if (x.numel() == 0) return handle(info, y);
     const auto parameters = info[7].IsNull() ? std::vector<at::Tensor>() : to_tensors(here, info[7]);
-    const bool norm = !parameters.empty();
-    const Plan& plan = plan_for(here, g, Way::forward, norm, summand.defined(), info[5].ToBoolean());
+    const bool norm = !parameters.empty(), relu = info[5].ToBoolean();
+    std::optional<Line> line;
+    if (norm) line = line_of(parameters, info[8].As<Napi::Number>().DoubleValue(), g.filter[0]);
+    if (const auto shape = g.minimal()) {
+      winograd::convolve(halves(x), winograd::transformed(filter.values()), *shape, {norm ? line->factor.data() : nullptr, norm ? line->offset.data() : nullptr, summand.defined() ? halves(y) : nullptr, relu}, halves(y));
+      return handle(info, y);
+    }
+    const Plan& plan = plan_for(here, g, Way::forward, norm, summand.defined(), relu);
     const auto weights = filter.in(here, plan.filter);
     std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, onednn::memory_of(plan.source, x)}, {DNNL_ARG_WEIGHTS, onednn::memory_of(plan.filter, weights)}, {DNNL_ARG_DST, onednn::memory_of(plan.destination, y)}};
-    std::optional<Line> line;
     if (norm) {
-      line = line_of(parameters, info[8].As<Napi::Number>().DoubleValue(), g.filter[0]);
       const auto operand = [&](int operation, std::vector<float>& values) { arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(operation) | DNNL_ARG_SRC_1, memory(of_channels(g.filter[0]), onednn::cpu(), values.data())); };
       operand(0, line->factor);
       operand(1, line->offset);
@@ -302,6 +319,10 @@ Napi::Value packed_convolution_input_gradient(const Napi::CallbackInfo& info) {
     TORCH_CHECK(channels_first(dy.sizes()) == g.output(), "a gradient of shape ", dy.sizes(), " doesn't fit the convolution's output");
     const auto dx = empty_image(g.input, g.type);
     if (dx.numel() == 0) return handle(info, dx);
+    if (const auto shape = g.minimal()) {
+      winograd::convolve(halves(dy), winograd::transformed_backward(filter.values()), {shape->batch, shape->height, shape->width, shape->out, shape->in}, {}, halves(dx));
+      return handle(info, dx);
+    }
     const Plan& plan = plan_for(here, g, Way::input);
     const auto weights = filter.in(here, plan.filter);
     execute(plan, {{DNNL_ARG_DIFF_DST, onednn::memory_of(plan.destination, dy)}, {DNNL_ARG_WEIGHTS, onednn::memory_of(plan.filter, weights)}, {DNNL_ARG_DIFF_SRC, onednn::memory_of(plan.source, dx)}});
@@ -319,6 +340,10 @@ Napi::Value packed_convolution_filter_gradient(const Napi::CallbackInfo& info) {
     // In memory [out, height, width, in], as core keeps filters.
     const auto gradient = at::empty({g.filter[0], g.filter[2], g.filter[3], g.filter[1]}, at::kFloat).permute({1, 2, 3, 0});
     if (x.numel() == 0) return handle(info, gradient.zero_());
+    if (const auto shape = g.minimal()) {
+      winograd::filter_gradient(halves(x), halves(dy), *shape, gradient.data_ptr<float>());
+      return handle(info, gradient);
+    }
     const Plan& plan = plan_for(here, g, Way::filter);
     const auto target = as_it_lies(outward(gradient));
     const bool direct = plan.filter == target.desc;

@@ -4,11 +4,13 @@
 
 #include "environment.h"
 #include "onednn.h"
+#include "winograd.h"
 
 #if CHAMELEON_ONEDNN
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <tuple>
 #include <unordered_map>
@@ -35,12 +37,15 @@ struct Step {
   /// Of a filter in bytes: what one stands for, for each output channel.
   std::vector<float> filter_scales;
   std::vector<std::pair<memory::desc, at::Tensor>> packed;
+  /// For Winograd's way, where the filter allows it.
+  at::Tensor transformed;
 };
 
-struct Execution {
-  dnnl::primitive primitive;
-  std::unordered_map<int, memory> arguments;
-};
+using Execution = std::function<void()>;
+
+Execution execution_of(const dnnl::primitive& primitive, const std::unordered_map<int, memory>& arguments) {
+  return [=] { primitive.execute(stream(), arguments); };
+}
 
 /// What one shape of input is computed with. Offsets are those of the memories in the block that all plans share.
 struct Plan {
@@ -99,7 +104,7 @@ class PreparedNetwork {
       if (quantized(step.input))
         quantize(step);
       else
-        step.filter = step.filter.to(wide_).contiguous();
+        widen(step);
     }
     TORCH_CHECK(!steps_.empty() && !quantized(0) && !quantized(steps_.back().output), "a network takes and gives values that are not quantised");
   }
@@ -117,7 +122,7 @@ class PreparedNetwork {
     }
     plan.pictures.set_data_handle(x.data_ptr());
     plan.result.set_data_handle(y.data_ptr());
-    for (const auto& [primitive, arguments] : plan.executions) primitive.execute(stream(), arguments);
+    for (const auto& execute : plan.executions) execute();
     stream().wait();
     return y;
   }
@@ -138,6 +143,13 @@ class PreparedNetwork {
     auto divisors = at::empty_like(step.bias);
     for (int64_t i = 0; i < step.bias.size(0); i++) divisors.data_ptr<float>()[i] = scale_of(step.input) * step.filter_scales[static_cast<size_t>(i)];
     step.bias = step.bias / divisors;
+  }
+
+  void widen(Step& step) {
+    const auto sizes = step.filter.sizes();
+    const bool fits = wide_ == at::kBFloat16 && step.stride == 1 && step.padding == 1 && sizes[2] == 3 && sizes[3] == 3;
+    if (fits && !quantized(step.output) && (step.add < 0 || !quantized(step.add)) && winograd::can_transform(sizes[1], sizes[0])) step.transformed = winograd::transformed(step.filter);
+    step.filter = step.filter.to(wide_).contiguous();
   }
 
   Plan& plan_for(const at::Tensor& x) {
@@ -202,7 +214,7 @@ class PreparedNetwork {
   static void convert(Draft& draft, const memory& from, const memory& to, float factor) {
     dnnl::primitive_attr attributes;
     attributes.set_output_scales(0, {factor});
-    draft.plan.executions.push_back({dnnl::reorder(from, to, attributes), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}});
+    draft.plan.executions.push_back(execution_of(dnnl::reorder(from, to, attributes), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}));
   }
 
   static memory::dims shape_after(const memory& x, int64_t channels, int64_t height, int64_t width, int64_t stride, int64_t padding) {
@@ -223,7 +235,7 @@ class PreparedNetwork {
       y = draft.memories[static_cast<size_t>(step.output)];
     }
     const auto offset = converts ? draft.places.take(wanted.get_size()) : 0;
-    draft.plan.executions.push_back({dnnl::pooling_forward(desc), {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}});
+    draft.plan.executions.push_back(execution_of(dnnl::pooling_forward(desc), {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}));
     if (!converts) return;
     draft.plan.placed.emplace_back(y, offset);
     place(draft, step.output, shape);
@@ -237,18 +249,30 @@ class PreparedNetwork {
     const auto shape = shape_after(x, step.filter.size(0), step.filter.size(2), step.filter.size(3), step.stride, step.padding);
     const auto sum_scale = step.add < 0 ? 0.0f : placed_on_summand(draft, step, shape);
     if (step.add < 0) place(draft, step.output, shape);
-    const auto& y = draft.memories[static_cast<size_t>(step.output)];
+    const auto y = draft.memories[static_cast<size_t>(step.output)];
+    const winograd::Shape picture{shape[0], shape[2], shape[3], step.filter.size(1), step.filter.size(0)};
+    if (step.transformed.defined() && winograd::pays(picture)) {
+      draft.plan.executions.push_back([=, &step] { convolve_minimally(step, picture, x, y); });
+      return;
+    }
     const auto attributes = attributes_of(step, sum_scale);
     const memory::desc weights(onednn::dims_of(step.filter), onednn::type_of(step.filter.scalar_type()), memory::format_tag::any);
     const memory::desc bias({step.bias.size(0)}, memory::data_type::f32, memory::format_tag::x);
     const memory::dims strides{step.stride, step.stride}, padding{step.padding, step.padding};
     const dnnl::convolution_forward::primitive_desc desc(
         {dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, x.get_desc(), weights, bias, y.get_desc(), strides, padding, padding}, attributes, cpu());
-    draft.plan.executions.push_back({dnnl::convolution_forward(desc),
-                                     {{DNNL_ARG_SRC, x},
-                                      {DNNL_ARG_WEIGHTS, onednn::memory_of(desc.weights_desc(), packed(step, desc.weights_desc()))},
-                                      {DNNL_ARG_BIAS, onednn::memory_of(bias, step.bias)},
-                                      {DNNL_ARG_DST, y}}});
+    draft.plan.executions.push_back(execution_of(dnnl::convolution_forward(desc), {{DNNL_ARG_SRC, x},
+                                                                                   {DNNL_ARG_WEIGHTS, onednn::memory_of(desc.weights_desc(), packed(step, desc.weights_desc()))},
+                                                                                   {DNNL_ARG_BIAS, onednn::memory_of(bias, step.bias)},
+                                                                                   {DNNL_ARG_DST, y}}));
+  }
+
+  /// A summand lies where the output goes.
+  static void convolve_minimally(const Step& step, const winograd::Shape& shape, const memory& x, const memory& y) {
+    stream().wait();
+    auto* to = static_cast<Half*>(y.get_data_handle());
+    const winograd::Tail tail{nullptr, step.bias.data_ptr<float>(), step.add < 0 ? nullptr : to, step.relu};
+    winograd::convolve(static_cast<const Half*>(x.get_data_handle()), step.transformed, shape, tail, to);
   }
 
   /// Lays the output where the summand lies, widened first where the one is in bytes and the other isn't. Comes back with the factor of the sum.
@@ -309,7 +333,7 @@ int64_t integer(const Napi::Object& object, const char* name) { return object.Ge
 
 Step step_of(const Napi::Object& given, SlotMap& tensors) {
   const bool convolves = given.Get("kind").As<Napi::String>().Utf8Value() == "convolution";
-  Step step{convolves, integer(given, "input"), integer(given, "output"), -1, false, 0, 0, {}, {}, {}, {}};
+  Step step{convolves, integer(given, "input"), integer(given, "output"), -1, false, 0, 0, {}, {}, {}, {}, {}};
   if (!convolves) return step;
   step.add = integer(given, "add");
   step.relu = given.Get("relu").As<Napi::Boolean>().Value();

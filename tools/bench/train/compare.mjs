@@ -24,8 +24,7 @@ export async function compare({ kind, precision, arch, batch, size, threads, dev
         for (const name of block % 2 === 0 ? ['pytorch', 'chameleon'] : ['chameleon', 'pytorch']) seen[name].push(await sides[name].call('train', { steps }));
       }
       const memory = { pytorch: await torch.call('memory'), chameleon: await ours.call('memory') };
-      const limit = device === 'cpu' ? { ...(await torch.call('work')), ...(await torch.call('rate')) } : null;
-      return rowOf({ kind, precision }, seen, memory, built, limit);
+      return rowOf({ kind, precision }, seen, memory, built);
     } finally {
       await ours.stop();
     }
@@ -34,7 +33,7 @@ export async function compare({ kind, precision, arch, batch, size, threads, dev
   }
 }
 
-function rowOf(task, seen, memory, built, limit) {
+function rowOf(task, seen, memory, built) {
   const times = (name) => seen[name].map(({ stepMs }) => stepMs);
   const phases = Object.keys(seen.chameleon[0].phasesMs).map((phase) => [phase, round(median(seen.chameleon.map(({ phasesMs }) => phasesMs[phase])))]);
   return {
@@ -48,16 +47,9 @@ function rowOf(task, seen, memory, built, limit) {
     pytorchProcessPeakMiB: round(memory.pytorch.processPeakMiB, 0),
     chameleonProcessPeakMiB: round(memory.chameleon.processPeakMiB, 0),
     phasesMs: Object.fromEntries(phases),
-    ...(limit === null ? {} : limitOf(limit, median(times('pytorch')), median(times('chameleon')))),
     libtorch: built.chameleon.version,
     pytorch: built.pytorch.version,
   };
-}
-
-/** What the processor's arithmetic leaves: how much of its rate either side reaches, and how many times as fast as PyTorch a step without anything else would be. */
-function limitOf({ gigaflop, gigaflops }, pytorchMs, chameleonMs) {
-  const leastMs = (1000 * gigaflop) / gigaflops;
-  return { gigaflop: round(gigaflop), gigaflops: round(gigaflops), leastMs: round(leastMs), pytorchOfRate: round(leastMs / pytorchMs, 3), chameleonOfRate: round(leastMs / chameleonMs, 3), ratioAtRate: round(pytorchMs / leastMs, 3) };
 }
 
 const round = (value, digits = 1) => Number(value.toFixed(digits));

@@ -1,6 +1,6 @@
 """PyTorch's side of `npm run bench`: a ResNet that learns in one of four ways, eager, autocast and channels_last.
 
-Its calls are build, train, memory, work, rate.
+Its calls are build, train, memory.
 """
 import gc
 import statistics
@@ -72,38 +72,6 @@ class Worker:
     def memory(self) -> dict:
         peak = megabytes('VmHWM:') - self.baseline if self.device == 'cpu' else torch.cuda.max_memory_allocated() / 2 ** 20
         return {'peakMiB': peak, 'processPeakMiB': megabytes('VmHWM:')}
-
-    def work(self) -> dict:
-        """Arithmetic of a step's convolutions and of its last layer: two operations for each multiplication and sum, once
-        forward, once for the gradient of what goes in and once for that of the weights, as far as they are wanted."""
-        total = 0
-
-        def count(layer: nn.Module, given: tuple, out: torch.Tensor) -> None:
-            nonlocal total
-            passes = 1 + given[0].requires_grad + layer.weight.requires_grad
-            total += 2 * passes * out.numel() * layer.weight[0].numel()
-
-        self.run = self.model
-        hooks = [module.register_forward_hook(count) for module in self.model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
-        self.step()
-        for hook in hooks:
-            hook.remove()
-        return {'gigaflop': total / 1e9}
-
-    def rate(self) -> dict:
-        """The fastest of ResNet34's convolutions alone, forward, over and over: what this processor can do in this precision."""
-        dtype = torch.bfloat16 if self.rounded else torch.float32
-        best = 0.0
-        for channels, side in ((64, 56), (128, 28), (256, 14), (512, 7)):
-            layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(dtype).to(memory_format=torch.channels_last)
-            x = torch.randn(16, channels, side, side).to(dtype).to(memory_format=torch.channels_last)
-            with torch.no_grad():
-                out = layer(x)
-                for _ in range(20):
-                    start = time.perf_counter()
-                    layer(x)
-                    best = max(best, 2e-9 * out.numel() * layer.weight[0].numel() / (time.perf_counter() - start))
-        return {'gigaflops': best}
 
 
 if __name__ == '__main__':

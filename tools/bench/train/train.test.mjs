@@ -30,9 +30,7 @@ describe('npm run bench', () => {
       expect(stderr).toBe('');
       const rows = JSON.parse(stdout);
       expect(rows.map(({ kind }) => kind)).toEqual(['eval', 'full']);
-      for (const row of rows) for (const name of ['pytorchMs', 'chameleonMs', 'ratio', 'pytorchPeakMiB', 'chameleonPeakMiB', 'gigaflop', 'gigaflops', 'ratioAtRate', 'chameleonOfRate']) expect(row[name], name).toBeGreaterThan(0);
-      // Forward, and without the first layer's the gradients of what goes in and of the weights.
-      expect(rows[1].gigaflop / rows[0].gigaflop).toBeGreaterThan(2.5);
+      for (const row of rows) for (const name of ['pytorchMs', 'chameleonMs', 'ratio', 'pytorchPeakMiB', 'chameleonPeakMiB']) expect(row[name], name).toBeGreaterThan(0);
       expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ rows, batch: 2, versions: { pytorch: expect.any(String) } });
     } finally {
       await rm(folder, { recursive: true, force: true });
