@@ -2,6 +2,8 @@
 export const ESSENTIAL = ['libtorch-dev', 'g++'];
 /** libopenblas0-pthread: fast matrix products; libgloo-dev: headers of the exchange between processes; libdnnl-dev: fused convolutions. */
 const WITH_LIBTORCH = ['libtorch-dev', 'libopenblas0-pthread', 'libgloo-dev', 'libdnnl-dev'];
+/** What decodes JPEG. */
+const WITH_ADDONS = ['libjpeg-dev'];
 const REFERENCE = ['python3-torch', 'python3-torchvision', 'chromium', 'prometheus', 'openssh-server', 'slurm-wlm', 'munge', 'iproute2'];
 
 /**
@@ -29,6 +31,7 @@ export function installedPackages(status) {
 export function missingPackages({ installed, compiler, debianLibtorch, addon, reference, unavailable }) {
   const wanted = [
     ...(addon && debianLibtorch ? WITH_LIBTORCH : []),
+    ...(addon ? WITH_ADDONS : []),
     ...(addon && !compiler ? ['g++'] : []),
     ...(reference ? REFERENCE : []),
   ];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { aptByHand, aptCommands, installedPackages, missingPackages, unavailablePackages } from './apt.mjs';
 
-const nothing = { installed: new Set(), compiler: true, debianLibtorch: false, addon: true, reference: false, unavailable: [] };
+const nothing = { installed: new Set(['libjpeg-dev']), compiler: true, debianLibtorch: false, addon: true, reference: false, unavailable: [] };
 
 describe("dpkg's status", () => {
   it('names what is installed, not what was removed or is half there', () => {
@@ -20,9 +20,9 @@ describe('what apt should install', () => {
   it.each([
     ["nothing for a libtorch that isn't Debian's", {}, []],
     ['a compiler where there is none', { compiler: false }, ['g++']],
-    ["all that goes with Debian's libtorch", { debianLibtorch: true, compiler: false }, ['libtorch-dev', 'libopenblas0-pthread', 'libgloo-dev', 'libdnnl-dev', 'g++']],
-    ['only what is missing', { debianLibtorch: true, installed: new Set(['libtorch-dev', 'libdnnl-dev']) }, ['libopenblas0-pthread', 'libgloo-dev']],
-    ["not what apt doesn't know", { debianLibtorch: true, installed: new Set(['libtorch-dev', 'libgloo-dev', 'libopenblas0-pthread']), unavailable: ['libdnnl-dev'] }, []],
+    ["all that goes with Debian's libtorch", { debianLibtorch: true, compiler: false, installed: new Set() }, ['libtorch-dev', 'libopenblas0-pthread', 'libgloo-dev', 'libdnnl-dev', 'libjpeg-dev', 'g++']],
+    ['only what is missing', { debianLibtorch: true, installed: new Set(['libtorch-dev', 'libdnnl-dev', 'libjpeg-dev']) }, ['libopenblas0-pthread', 'libgloo-dev']],
+    ["not what apt doesn't know", { debianLibtorch: true, installed: new Set(['libtorch-dev', 'libgloo-dev', 'libopenblas0-pthread', 'libjpeg-dev']), unavailable: ['libdnnl-dev'] }, []],
     ['what tests compare with alone, for wasm', { addon: false, compiler: false, debianLibtorch: true, reference: true }, ['python3-torch', 'python3-torchvision', 'chromium', 'prometheus', 'openssh-server', 'slurm-wlm', 'munge', 'iproute2']],
   ])('is %s', (_what, facts, expected) => {
     expect(missingPackages({ ...nothing, ...facts })).toEqual(expected);

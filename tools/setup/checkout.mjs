@@ -22,6 +22,8 @@ export function layoutOf(root) {
     addonSources: join(addonPackage, 'addon'),
     addonBuild: join(addonPackage, 'build'),
     addon: join(addonPackage, 'build', 'tfjs_libtorch.node'),
+    jpegSources: join(root, 'packages', 'data', 'addon'),
+    jpegAddon: join(root, 'packages', 'data', 'build', 'jpeg.node'),
   };
 }
 

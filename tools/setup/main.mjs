@@ -6,6 +6,7 @@ import { checkSetup } from './check.mjs';
 import { layoutOf } from './checkout.mjs';
 import { asSetupError, SetupError } from './errors.mjs';
 import { withLock } from './lock.mjs';
+import { bringJpeg } from './jpeg.mjs';
 import { bringPackages } from './npm-packages.mjs';
 import { lookAround } from './machine.mjs';
 import { HELP, parseOptions } from './options.mjs';
@@ -63,12 +64,14 @@ async function setUp({ options, layout, env, run, report }) {
   await bringPackages({ layout, run, report, force });
   const engine = await bringEngine({ options, layout, env, run, report, warn, save }, force ? emptyState() : before);
   save(engine.state);
+  const { compiler, gpu } = lookAround(env, layout);
+  const decoding = await bringJpeg({ compiler, layout, run, report, warn, force }, engine.state);
+  save(decoding);
   if (options.engine === 'tensorflow') {
-    const { compiler, gpu } = lookAround(env, layout);
     await bringTensorflow({ layout, env, compiler, gpu, run, report, force });
   }
   if (options.withReference) await bringSchemas({ layout, env, run, report, force });
-  const after = await bringBuild({ layout, run, report, force }, engine.state);
+  const after = await bringBuild({ layout, run, report, force }, decoding);
   save(after);
 
   const referenceMissing = options.withReference && !engine.reference;

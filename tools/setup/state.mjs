@@ -6,18 +6,19 @@ import { readText, writeWhole } from './files.mjs';
  *   version: 1,
  *   build: string | null,
  *   addon: { key: string, stamp: string, libtorch: string } | null,
+ *   jpeg: { key: string, stamp: string | null } | null,
  *   failed: Record<string, { reason: string, key: string }>,
  *   unavailable: string[],
  *   aptFailure: { packages: string[], at: number } | null,
  * }} State
  *   `build`: digest of the sources of the last successful build; `addon`: the key and the file stamp of the one that stands in its
- *   place; `failed`: by a libtorch's name, why an addon for it wasn't to be had, and the key of the inputs that failed;
+ *   place; `jpeg`: the same of the JPEG decoder, its stamp null where it couldn't be compiled; `failed`: by a libtorch's name, why an addon for it wasn't to be had, and the key of the inputs that failed;
  *   `unavailable`: packages that apt doesn't know here; `aptFailure`: what apt couldn't install, and when (ms)
  */
 
 /** @returns {State} */
 export function emptyState() {
-  return { version: 1, build: null, addon: null, failed: {}, unavailable: [], aptFailure: null };
+  return { version: 1, build: null, addon: null, jpeg: null, failed: {}, unavailable: [], aptFailure: null };
 }
 
 /** The state on disk; an empty one where there is none, or none of this version that can be read. */

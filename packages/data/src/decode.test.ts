@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { decodePicture } from './decode.js';
+import { jpeg } from './jpeg.js';
 import { PictureError } from './picture-error.js';
 import { picture, pixels, temporaryFolder } from './testing/pictures.js';
 
@@ -41,6 +42,35 @@ describe('decoding', () => {
     const cmyk = await decodePicture(await grey(77).toColourspace('cmyk').jpeg({ quality: 100 }).toBuffer());
     expect(cmyk.data.length).toBe(600);
     expect(Math.abs(cmyk.data[0]! - 77)).toBeLessThan(20);
+  });
+});
+
+describe.skipIf(jpeg.decode === null)('libjpeg-turbo (needs its header when set-up runs)', () => {
+  const decode = (bytes: Uint8Array, mostPixels = 1e8) => jpeg.decode!(bytes, mostPixels);
+  const bySharp = async (bytes: Buffer) => sharp(bytes).toColourspace('srgb').raw().toBuffer({ resolveWithObject: true });
+
+  it.each([
+    ['halved colours', (s: Sharp) => s.jpeg({ chromaSubsampling: '4:2:0' })],
+    ['whole colours', (s: Sharp) => s.jpeg({ chromaSubsampling: '4:4:4' })],
+    ['several passes', (s: Sharp) => s.jpeg({ progressive: true })],
+    ['an upright EXIF', (s: Sharp) => s.jpeg().withMetadata({ orientation: 1 })],
+  ] as const)('gives the pixels that sharp gives, bit for bit, of one with %s', async (_, encode) => {
+    const bytes = await encode(picture(131, 77, 5)).toBuffer(), { data, info } = await bySharp(bytes);
+    expect(await decode(bytes)).toEqual({ width: info.width, height: info.height, data });
+  });
+
+  it('spreads grey', async () => {
+    const bytes = await picture(40, 30, 2).greyscale().jpeg().toBuffer(), image = (await decode(bytes))!;
+    const { data } = await sharp(bytes).toColourspace('b-w').raw().toBuffer({ resolveWithObject: true });
+    expect(image.data).toEqual(Buffer.from([...data].flatMap((level) => [level, level, level])));
+  });
+
+  it('leaves to sharp what is turned, in inks, cut short, or larger than allowed', async () => {
+    const whole = await picture(200, 160, 7).jpeg().toBuffer(), broken = Buffer.from(whole).fill(0xff, 900, 960);
+    const turned = await picture(30, 20, 1).jpeg().withMetadata({ orientation: 6 }).toBuffer(), inks = await picture(30, 20, 1).toColourspace('cmyk').jpeg().toBuffer();
+    for (const bytes of [turned, inks, whole.subarray(0, whole.length / 2), broken, Buffer.alloc(0), Buffer.from('no picture')]) expect(await decode(bytes)).toBeNull();
+    expect(await decode(whole, 200 * 160 - 1)).toBeNull();
+    expect(await decode(whole, 200 * 160)).not.toBeNull();
   });
 });
 

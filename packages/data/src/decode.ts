@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import sharp, { type Sharp } from 'sharp';
+import { jpeg } from './jpeg.js';
 import { PictureError } from './picture-error.js';
-import { HEAD_BYTES, describeContent, pictureType } from './picture-type.js';
+import { HEAD_BYTES, type PictureType, describeContent, pictureType } from './picture-type.js';
 import type { RgbImage } from './resize.js';
 
 /** 100 million pixels, 300 MB decoded: above any camera's pictures, far below what a bomb asks for. */
@@ -18,7 +19,7 @@ export interface DecodeOptions {
 /**
  * A picture as 8-bit sRGB: JPEG, PNG, WebP, AVIF or the first frame of a GIF. EXIF's orientation is applied; greyscale,
  * CMYK and 16 bits are converted; what is transparent is laid on white. For JPEG the pixels are those of PIL (and so
- * torchvision's): no shrinking while loading, and an RGB picture's colour profile is not applied.
+ * torchvision's): no shrinking while loading, and an RGB picture's colour profile is not applied. libjpeg-turbo decodes a plain one, sharp all others.
  * Decoding runs in libuv's threads.
  *
  * @throws {PictureError} when it is missing, empty, of another type, truncated or otherwise damaged, or too large
@@ -27,7 +28,9 @@ export async function decodePicture(source: string | Uint8Array, { maxPixels = D
   const name = options.name ?? nameOf(source);
   const bytes = typeof source === 'string' ? await readBytes(source, name, signal) : source;
   signal?.throwIfAborted();
-  requirePictureType(bytes, name);
+  const type = requirePictureType(bytes, name);
+  const plain = type === 'JPEG' ? await jpeg.decode?.(bytes, maxPixels) : null;
+  if (plain) return plain;
   try {
     const { data, info } = await openWithSharp(bytes, maxPixels).autoOrient().flatten({ background: '#ffffff' }).toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
     return { data: info.channels === 3 ? data : spreadGrey(data, info.channels), width: info.width, height: info.height };
@@ -48,9 +51,11 @@ export async function readPictureSize(source: string | Uint8Array, { maxPixels =
 }
 
 /** @throws {PictureError} unless the bytes begin as a picture does */
-export function requirePictureType(head: Uint8Array, name: string): void {
+export function requirePictureType(head: Uint8Array, name: string): PictureType {
   if (head.length === 0) throw new PictureError(name, 'empty', 'is empty (0 bytes)');
-  if (!pictureType(head)) throw new PictureError(name, 'unknown-type', `is not an image we read (found: ${describeContent(head.subarray(0, HEAD_BYTES))})`);
+  const type = pictureType(head);
+  if (!type) throw new PictureError(name, 'unknown-type', `is not an image we read (found: ${describeContent(head.subarray(0, HEAD_BYTES))})`);
+  return type;
 }
 
 /** `failOn: 'error'` refuses truncated and broken data, and lets warnings about odd but whole files pass, as PIL does. */

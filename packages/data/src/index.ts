@@ -1,4 +1,5 @@
 export { DEFAULT_MAX_PIXELS, type DecodeOptions, decodePicture, readPictureSize, requirePictureType } from './decode.js';
+export { type JpegDecoder, jpeg } from './jpeg.js';
 export { PictureError, type PictureFault } from './picture-error.js';
 export { type PictureType, hasPictureName, pictureType } from './picture-type.js';
 export { type Box, type RgbImage, resizeBilinear } from './resize.js';
