@@ -9,6 +9,7 @@
 #include "environment.h"
 #include "fused-batch-norm.h"
 #include "max-pool.h"
+#include "minimal-convolution.h"
 #include "optimizers.h"
 #include "packed-convolution.h"
 #include "prepared-convolution.h"
@@ -212,6 +213,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("collectives", collectives);
   exports.Set("fusedBatchNorm", Napi::Function::New(env, fused_batch_norm));
   exports.Set("fusedBatchNormBackward", Napi::Function::New(env, fused_batch_norm_backward));
+  exports.Set("minimalConvolution", Napi::Function::New(env, minimal_convolution));
+  exports.Set("minimalConvolutionInputGradient", Napi::Function::New(env, minimal_convolution_input_gradient));
+  exports.Set("minimalConvolutionFilterGradient", Napi::Function::New(env, minimal_convolution_filter_gradient));
   exports.Set("maxPool", Napi::Function::New(env, max_pool));
   exports.Set("maxPoolBackward", Napi::Function::New(env, max_pool_backward));
   exports.Set("openGroup", Napi::Function::New(env, open_group));

@@ -133,12 +133,16 @@ CHAMELEON_INLINE void gradient_of(const Pixels<2>& pixels, int64_t channel, __m5
   }
 }
 
+CHAMELEON_INLINE __m512 sixteen(const float* from) { return _mm512_loadu_ps(from); }
+CHAMELEON_INLINE __m512 sixteen(const Half* from) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))), 16)); }
+
 /// G w Gᵀ of 3 x 3 weights of 16 channels, `stride` values apart.
-CHAMELEON_INLINE void weights_of(const float* w, int64_t stride, __m512 (&u)[kPlaces]) {
+template <class T>
+CHAMELEON_INLINE void weights_of(const T* w, int64_t stride, __m512 (&u)[kPlaces]) {
   const __m512 half = _mm512_set1_ps(0.5f);
   __m512 rows[4][3];
   for (int j = 0; j < 3; j++) {
-    const __m512 a = _mm512_loadu_ps(w + j * stride), b = _mm512_loadu_ps(w + (3 + j) * stride), c = _mm512_loadu_ps(w + (6 + j) * stride);
+    const __m512 a = sixteen(w + j * stride), b = sixteen(w + (3 + j) * stride), c = sixteen(w + (6 + j) * stride);
     const __m512 outer = (a + c) * half, middle = b * half;
     rows[0][j] = a, rows[1][j] = outer + middle, rows[2][j] = outer - middle, rows[3][j] = c;
   }
@@ -222,7 +226,8 @@ CHAMELEON_INLINE void transpose(__m512i (&r)[16]) {
 }
 
 /// The filter transformed is [place][group of out][pair of in][32 of out][2]. One group of each: 32 x 32 filters.
-void transform_filters(const float* filter, int64_t in, int64_t k, int64_t c, int64_t place_size, Half* to) {
+template <class T>
+void transform_filters(const T* filter, int64_t in, int64_t k, int64_t c, int64_t place_size, Half* to) {
   alignas(64) Half rows[kPlaces][kGroup][kGroup];
   for (int64_t i = 0; i < kGroup; i++) {
     __m512 low[kPlaces], high[kPlaces];
@@ -240,7 +245,8 @@ void transform_filters(const float* filter, int64_t in, int64_t k, int64_t c, in
 }
 
 /// [place][group of in][pair of out][32 of in][2], of filters turned by half a turn, which lets the outer places change sides.
-void transform_filters_backward(const float* filter, int64_t in, int64_t k, int64_t c, int64_t place_size, Half* to) {
+template <class T>
+void transform_filters_backward(const T* filter, int64_t in, int64_t k, int64_t c, int64_t place_size, Half* to) {
   constexpr int64_t turned[4] = {3, 1, 2, 0};
   for (int64_t pair = 0; pair < kGroup / 2; pair++) {
     // As `by_parity` pairs them.
@@ -284,9 +290,8 @@ void write_outputs(const float* sums, const Grid& grid, int64_t channels, int64_
       if (tail.factor != nullptr) low[i] *= _mm512_loadu_ps(tail.factor + channel), high[i] *= _mm512_loadu_ps(tail.factor + channel + 16);
       if (tail.offset != nullptr) low[i] += _mm512_loadu_ps(tail.offset + channel), high[i] += _mm512_loadu_ps(tail.offset + channel + 16);
       if (tail.summand != nullptr) {
-        const __m512i bits = _mm512_loadu_si512(tail.summand + place);
-        low[i] += _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(bits)), 16));
-        high[i] += _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(bits, 1)), 16));
+        low[i] += sixteen(tail.summand + place);
+        high[i] += sixteen(tail.summand + place + 16);
       }
       // The second operand is what comes of a NaN.
       if (tail.relu) low[i] = _mm512_max_ps(_mm512_setzero_ps(), low[i]), high[i] = _mm512_max_ps(_mm512_setzero_ps(), high[i]);
@@ -348,11 +353,12 @@ void write_gradient(const float* sums, int64_t place_size, int64_t in, float* gr
 namespace {
 
 
+template <class T>
 at::Tensor transform(const at::Tensor& filter, bool backward) {
   const auto lying = filter.permute({0, 2, 3, 1}).contiguous();
   const int64_t out = lying.size(0), in = lying.size(3), outs = out / kGroup, ins = in / kGroup;
   const auto made = at::empty({kPlaces * out * in}, at::kBFloat16);
-  const float* from = lying.data_ptr<float>();
+  const auto* from = static_cast<const T*>(lying.data_ptr());
   auto* to = static_cast<Half*>(made.data_ptr());
   at::parallel_for(0, outs * ins, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
@@ -364,6 +370,11 @@ at::Tensor transform(const at::Tensor& filter, bool backward) {
     }
   });
   return made;
+}
+
+at::Tensor transform(const at::Tensor& filter, bool backward) {
+  TORCH_CHECK(filter.scalar_type() == at::kFloat || filter.scalar_type() == at::kBFloat16, "a filter is in float32 or bfloat16, not ", filter.toString());
+  return filter.scalar_type() == at::kFloat ? transform<float>(filter, backward) : transform<Half>(filter, backward);
 }
 
 at::Tensor zeros_of(int64_t channels) { return at::zeros({channels}, at::kBFloat16); }

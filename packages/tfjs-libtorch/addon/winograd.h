@@ -19,7 +19,7 @@ bool can_transform(int64_t in, int64_t out);
 /// Whether that is so, and the pictures are not so small that most is computed for nothing.
 bool pays(const Shape& shape);
 
-/// A filter [out, in, 3, 3] in float32, of whatever strides, as `convolve` wants it.
+/// A filter [out, in, 3, 3] in float32 or bfloat16, of whatever strides, as `convolve` wants it.
 at::Tensor transformed(const at::Tensor& filter);
 
 /// The same for the gradient of the input: what `convolve` is given then is the output's gradient, and `in` and `out` change places.

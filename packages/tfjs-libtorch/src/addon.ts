@@ -62,6 +62,10 @@ export interface Addon {
   packedConvolution?(this: void, x: Handle, filter: Handle, summand: Handle | null, strides: number, padding: number, relu: boolean, inPlace: boolean, norm: Handle[] | null, epsilon: number): Handle;
   packedConvolutionInputGradient?(this: void, dy: Handle, filter: Handle, inputShape: number[], strides: number, padding: number): Handle;
   packedConvolutionFilterGradient?(this: void, dy: Handle, x: Handle, filterShape: number[], strides: number, padding: number): Handle;
+  /** addon/minimal-convolution.h says what these do; null where ATen is to compute. */
+  minimalConvolution(x: Handle, filter: Handle): Handle | null;
+  minimalConvolutionInputGradient(dy: Handle, filter: Handle): Handle | null;
+  minimalConvolutionFilterGradient(dy: Handle, x: Handle): Handle | null;
   /** addon/prepared-network.h says what these take; absent as `prepareConvolution` is. */
   prepareNetwork?(this: void, steps: object[], values: { scale: number; signed: boolean }[], bfloat16: boolean): Handle;
   runNetwork?(this: void, network: Handle, pictures: Handle): Handle;

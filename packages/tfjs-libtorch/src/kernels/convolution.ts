@@ -2,6 +2,7 @@ import { type TensorInfo, backend_util } from '@tensorflow/tfjs-core';
 import { BFLOAT16, CHANNELS_LAST, FLOAT32, type Handle, addon } from '../addon.js';
 import { type Inputs, type KernelScope, defineKernel, nchw, nhwc } from '../kernel.js';
 import { type Activation, activate } from './activation.js';
+import { fusion } from './fusion.js';
 import { type Walk, padded, unpadded, walkOf } from './window.js';
 
 interface ConvAttrs {
@@ -56,9 +57,18 @@ function shapeOnly(scope: KernelScope, shape: number[], like: Handle): Handle {
   return scope.aten('aten::empty.memory_format', shape, addon().scalarType(like) === 'BFloat16' ? BFLOAT16 : FLOAT32, null, null, null, CHANNELS_LAST);
 }
 
+/** What fewer multiplications bring, where the shape allows it and fused kernels are wanted; else null. */
+function minimal(scope: KernelScope, { strides, padding, dilations, groups, before, first }: Geometry, compute: () => Handle | null): Handle | null {
+  if (!fusion.wanted || first || groups !== 1 || before !== null || [...strides, ...padding, ...dilations].some((value) => value !== 1)) return null;
+  const made = compute();
+  return made === null ? null : scope.own(made);
+}
+
 /** x → y in the same order of axes. ATen 1.13 can't lay out a batch of no pictures, nor a window that is larger than they are. */
 function convolve(scope: KernelScope, x: TensorInfo, filter: TensorInfo, bias: TensorInfo | undefined, g: Geometry, depthwise: boolean): Handle {
   if (g.outShape.includes(0)) return scope.aten('aten::zeros', g.outShape, FLOAT32);
+  const fewer = bias === undefined ? minimal(scope, g, () => addon().minimalConvolution(scope.handle(x), scope.handle(filter))) : null;
+  if (fewer !== null) return fewer;
   const input = padded(scope, toChannelsFirst(scope, scope.handle(x), g), g, 0);
   const joined = bias !== undefined && bias.shape.length <= 1 && bias.shape[0] === (depthwise ? filter.shape[2]! * filter.shape[3]! : filter.shape[3]) && addon().scalarType(input) !== 'BFloat16';
   const y = scope.aten('aten::convolution', input, filterOf(scope, filter, input, depthwise), joined ? scope.handle(bias) : null, g.strides, g.padding, g.dilations, false, [0, 0], g.groups);
@@ -75,6 +85,8 @@ function inputGradient(scope: KernelScope, dy: TensorInfo, filter: TensorInfo, i
   if (dy.shape.includes(0)) return scope.output(scope.aten('aten::zeros', inputShape, FLOAT32));
   const g = geometry(inputShape, filter.shape, attrs, depthwise);
   checkGradient(dy, g);
+  const fewer = minimal(scope, g, () => addon().minimalConvolutionInputGradient(scope.handle(dy), scope.handle(filter)));
+  if (fewer !== null) return scope.output(fewer, 'float32', inputShape);
   const gradient = toChannelsFirst(scope, scope.handle(dy), g);
   const { height, width } = g, batch = inputShape[0]!, channels = inputShape[g.first ? 1 : 3]!;
   const [left, right, top, bottom] = g.before ?? [0, 0, 0, 0];
@@ -87,6 +99,8 @@ function filterGradient(scope: KernelScope, x: TensorInfo, dy: TensorInfo, filte
   if (dy.shape.includes(0)) return scope.output(scope.aten('aten::zeros', filterShape, FLOAT32));
   const g = geometry(x.shape, filterShape, attrs, depthwise);
   checkGradient(dy, g);
+  const fewer = minimal(scope, g, () => addon().minimalConvolutionFilterGradient(scope.handle(dy), scope.handle(x)));
+  if (fewer !== null) return scope.output(fewer, 'float32', filterShape);
   const input = padded(scope, toChannelsFirst(scope, scope.handle(x), g), g, 0), gradient = toChannelsFirst(scope, scope.handle(dy), g);
   const [height, width, channels, outputs] = filterShape as Shape4D;
   const shape = shapeOnly(scope, depthwise ? [channels * outputs, 1, height, width] : [outputs, channels, height, width], gradient);

@@ -6,6 +6,9 @@ interface BatchNormAttrs { training: boolean; momentum: number; epsilon: number;
 interface BatchNormBackwardAttrs { epsilon: number; relu: boolean; needsInput: boolean; needsParameters: boolean; needsSum: boolean }
 interface ConvolutionAttrs { strides: number; padding: number }
 
+/** Whether several steps are done in one, and with fewer multiplications. */
+export const fusion = { wanted: false };
+
 export const FUSED_KERNELS = ['BatchNormActivation', 'BatchNormActivationBackward', 'PackFilter', 'PackedConv2D', 'PackedConv2DInputGradient', 'PackedConv2DFilterGradient'];
 
 /**
@@ -13,6 +16,7 @@ export const FUSED_KERNELS = ['BatchNormActivation', 'BatchNormActivationBackwar
  * there is for `useFusion` to say, which the environment variable CHAMELEON_FUSION=off does at the start.
  */
 export function registerFusion(): void {
+  fusion.wanted = true;
   // They are written for the processor.
   if (deviceInUse() !== 'cpu') return;
   registerBatchNorm();
@@ -23,6 +27,7 @@ export function registerFusion(): void {
 }
 
 export function unregisterFusion(registered: (name: string) => boolean): void {
+  fusion.wanted = false;
   for (const name of FUSED_KERNELS) if (registered(name)) unregisterKernel(name, BACKEND_NAME);
 }
 
