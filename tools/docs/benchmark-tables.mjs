@@ -13,6 +13,7 @@ const root = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 /** Which table stands where; one whose measurement is not kept stays empty. */
 export const PLACES = [
   ...['train', 'train-pip', 'train-compiled'].map((name) => ({ page: root('packages/tfjs-libtorch/README.md'), name, results: root(`benchmarks/results/${name}.json`), render: trainTable })),
+  { page: root('docs/decisions/winograd.md'), name: 'convolutions', results: root('benchmarks/results/convolutions.json'), render: convolutionsTable },
   { page: root('README.md'), name: 'train-short', results: root('benchmarks/results/train.json'), render: shortTable },
   ...['serve', 'serve-int8', 'serve-memory'].map((name) => ({ page: root('packages/inference-server/README.md'), name, results: root(`benchmarks/results/${name}.json`), render: serveTable })),
   { page: root('packages/inference-server/README.md'), name: 'serve-peers', results: root('benchmarks/results/serve-peers.json'), render: peersTable },
@@ -39,6 +40,17 @@ export function trainTable({ rows, machine, versions, arch, size, batch, threads
 A step of ${arch}, ${size} px, batch ${batch}, ${threads} threads, Adam, on libtorch ${versions.libtorch} against PyTorch ${versions.pytorch} (${compiled ? 'torch.compile' : 'eager'}, autocast, channels_last), in alternating blocks of one run; peak memory
 above the imports. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
 }
+
+/** Each of ResNet34's convolutions of 3 x 3, directly and with fewer multiplications. */
+export function convolutionsTable({ rows, machine, versions, batch, threads, command }) {
+  const header = ['convolution', 'direct, ms', 'fewer multiplications, ms', 'times as fast', 'rounding, direct', 'rounding, fewer'];
+  const cells = rows.map(({ side, channels, what, directMs, fewerMs, ratio, directError, fewerError }) => [`${side} px, ${channels} channels: ${what}`, directMs, fewerMs, times(ratio), percent(directError), percent(fewerError)]);
+  return `${table([header, ...cells])}
+
+Batch ${batch}, ${threads} threads, bfloat16, libtorch ${versions.libtorch}; rounding is |a - b| / |b| from float32's. ${machine.replace(/, load.*/, '')}. Made by \`${command}\`.`;
+}
+
+const percent = (share) => `${(100 * share).toFixed(2)} %`;
 
 /** A row a kind of step, for the front page. */
 export function shortTable({ rows }) {

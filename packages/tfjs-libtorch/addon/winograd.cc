@@ -30,7 +30,7 @@ constexpr int64_t kRows = 12;
 constexpr int64_t kGradientRows = 8;
 /// What a core works on at once, patches and sums; less than its second cache.
 constexpr int64_t kBlockBytes = 640 << 10;
-/// How many tiles before it is read a pixel is fetched.
+/// Pixels are fetched so many tiles before they are read.
 constexpr int64_t kAhead = 4;
 /// Tiles of a filter's gradient that are read from the first cache, and what all cores work on at once.
 constexpr int64_t kChunk = 256, kRoundBytes = 4 << 20;
@@ -225,14 +225,42 @@ CHAMELEON_INLINE void transpose(__m512i (&r)[16]) {
   for (int i = 0; i < 8; i++) r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88), r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
 }
 
-/// The filter transformed is [place][group of out][pair of in][32 of out][2]. One group of each: 32 x 32 filters.
+/// Filters of 3 x 3 in memory: how far apart a product's columns lie, the channels that it sums over, and the 9 weights. Either of the first two is 1.
 template <class T>
-void transform_filters(const T* filter, int64_t in, int64_t k, int64_t c, int64_t place_size, Half* to) {
+struct Filters {
+  const T* values;
+  int64_t column, summed, weight;
+  /// By half a turn, as the way back to the input has them.
+  bool turned;
+
+  Filters at(int64_t columns, int64_t channels) const { return {values + columns * column + channels * summed, column, summed, weight, turned}; }
+  /// Half a turn of the weights lets the outer places change sides.
+  int64_t place(int64_t place) const {
+    constexpr int64_t turned_places[4] = {3, 1, 2, 0};
+    return turned ? turned_places[place / 4] * 4 + turned_places[place % 4] : place;
+  }
+};
+
+/// 32 x 32 filters → at each place [pair of summed channels][32 columns][2], the pairs as `by_parity` makes them of patches.
+template <class T>
+void transform_filters(const Filters<T>& filters, int64_t place_size, Half* to) {
+  if (filters.column == 1) {
+    for (int64_t pair = 0; pair < kGroup / 2; pair++) {
+      const T* first = filters.at(0, pair < 8 ? 4 * pair : 4 * (pair - 8) + 1).values;
+      for (int64_t half = 0; half < kGroup; half += 16) {
+        __m512 one[kPlaces], other[kPlaces];
+        weights_of(first + half, filters.weight, one);
+        weights_of(first + half + 2 * filters.summed, filters.weight, other);
+        for (int64_t place = 0; place < kPlaces; place++) _mm512_storeu_si512(to + filters.place(place) * place_size + pair * 2 * kGroup + 2 * half, alternating(one[place], other[place]));
+      }
+    }
+    return;
+  }
   alignas(64) Half rows[kPlaces][kGroup][kGroup];
   for (int64_t i = 0; i < kGroup; i++) {
     __m512 low[kPlaces], high[kPlaces];
-    weights_of(filter + (k + i) * 9 * in + c, in, low);
-    weights_of(filter + (k + i) * 9 * in + c + 16, in, high);
+    weights_of(filters.at(i, 0).values, filters.weight, low);
+    weights_of(filters.at(i, 16).values, filters.weight, high);
     for (int place = 0; place < kPlaces; place++) _mm512_store_si512(rows[place][i], by_parity(narrowed(low[place], high[place])));
   }
   for (int64_t place = 0; place < kPlaces; place++)
@@ -240,25 +268,8 @@ void transform_filters(const T* filter, int64_t in, int64_t k, int64_t c, int64_
       __m512i block[16];
       for (int i = 0; i < 16; i++) block[i] = _mm512_load_si512(rows[place][first + i]);
       transpose(block);
-      for (int pair = 0; pair < 16; pair++) _mm512_storeu_si512(to + place * place_size + pair * 2 * kGroup + 2 * first, block[pair]);
+      for (int pair = 0; pair < 16; pair++) _mm512_storeu_si512(to + filters.place(place) * place_size + pair * 2 * kGroup + 2 * first, block[pair]);
     }
-}
-
-/// [place][group of in][pair of out][32 of in][2], of filters turned by half a turn, which lets the outer places change sides.
-template <class T>
-void transform_filters_backward(const T* filter, int64_t in, int64_t k, int64_t c, int64_t place_size, Half* to) {
-  constexpr int64_t turned[4] = {3, 1, 2, 0};
-  for (int64_t pair = 0; pair < kGroup / 2; pair++) {
-    // As `by_parity` pairs them.
-    const int64_t first = k + (pair < 8 ? 4 * pair : 4 * (pair - 8) + 1);
-    for (int64_t half = 0; half < kGroup; half += 16) {
-      __m512 one[kPlaces], other[kPlaces];
-      weights_of(filter + first * 9 * in + c + half, in, one);
-      weights_of(filter + (first + 2) * 9 * in + c + half, in, other);
-      for (int64_t place = 0; place < kPlaces; place++)
-        _mm512_storeu_si512(to + (turned[place / 4] * 4 + turned[place % 4]) * place_size + pair * 2 * kGroup + 2 * half, alternating(one[place], other[place]));
-    }
-  }
 }
 
 /// → [place][tile][channels], of each group of channels first the even ones.
@@ -352,22 +363,18 @@ void write_gradient(const float* sums, int64_t place_size, int64_t in, float* gr
 
 namespace {
 
-
+/// → [place][group of columns][pair of summed channels][32 columns][2].
 template <class T>
-at::Tensor transform(const at::Tensor& filter, bool backward) {
-  const auto lying = filter.permute({0, 2, 3, 1}).contiguous();
-  const int64_t out = lying.size(0), in = lying.size(3), outs = out / kGroup, ins = in / kGroup;
-  const auto made = at::empty({kPlaces * out * in}, at::kBFloat16);
-  const auto* from = static_cast<const T*>(lying.data_ptr());
+at::Tensor transform(const at::Tensor& given, bool backward) {
+  // As core keeps filters, [out, 3, 3, in], or as TF.js makes them, [3, 3, in, out]; what lies otherwise is copied.
+  const bool lies_well = (given.stride(0) == 1 || given.stride(1) == 1) && given.stride(2) == 3 * given.stride(3);
+  const auto filter = lies_well ? given : given.contiguous(at::MemoryFormat::ChannelsLast);
+  const int64_t columns = filter.size(backward ? 1 : 0) / kGroup, summed = filter.size(backward ? 0 : 1) / kGroup, place_size = filter.size(0) * filter.size(1);
+  const Filters<T> filters{static_cast<const T*>(filter.data_ptr()), filter.stride(backward ? 1 : 0), filter.stride(backward ? 0 : 1), filter.stride(3), backward};
+  const auto made = at::empty({kPlaces * place_size}, at::kBFloat16);
   auto* to = static_cast<Half*>(made.data_ptr());
-  at::parallel_for(0, outs * ins, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t k = i / ins, c = i % ins, size = kGroup * kGroup;
-      if (backward)
-        transform_filters_backward(from, in, k * kGroup, c * kGroup, out * in, to + (c * outs + k) * size);
-      else
-        transform_filters(from, in, k * kGroup, c * kGroup, out * in, to + i * size);
-    }
+  at::parallel_for(0, columns * summed, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) transform_filters(filters.at(i / summed * kGroup, i % summed * kGroup), place_size, to + i * kGroup * kGroup);
   });
   return made;
 }
@@ -388,6 +395,7 @@ bool can_transform(int64_t in, int64_t out) {
 
 bool pays(const Shape& s) {
   const Grid grid(s);
+  // Less than three quarters of the multiplications, for the rest takes its time too.
   return can_transform(s.in, s.out) && grid.rows * grid.columns * kPlaces * 4 < s.height * s.width * 9 * 3;
 }
 
@@ -422,7 +430,7 @@ void convolve(const Half* x, const at::Tensor& filter, const Shape& s, const Tai
 
 void filter_gradient(const Half* x, const Half* dy, const Shape& s, float* gradient) {
   const Grid grid(s);
-  const int64_t tiles = grid.tiles(), round = std::clamp(rounded_up(kRoundBytes / (kPlaces * 2 * (s.in + s.out)), kChunk), kChunk, rounded_up(tiles, 2));
+  const int64_t tiles = grid.tiles(), round = std::min(rounded_up(tiles, 2), rounded_up(kRoundBytes / (kPlaces * 2 * (s.in + s.out)), kChunk));
   const auto zeros = zeros_of(std::max(s.in, s.out));
   const auto* nothing = static_cast<const Half*>(zeros.data_ptr());
   const auto patches = at::empty({kPlaces * round * s.in}, at::kBFloat16), gradients = at::empty({kPlaces * round * s.out}, at::kBFloat16);
