@@ -34,10 +34,12 @@ struct Step {
   bool relu;
   int64_t stride, padding;
   at::Tensor filter, bias;
+  /// The filter's, [out, in, height, width].
+  std::vector<int64_t> sizes;
   /// Of a filter in bytes: what one stands for, for each output channel.
   std::vector<float> filter_scales;
   std::vector<std::pair<memory::desc, at::Tensor>> packed;
-  /// For Winograd's way, where the filter allows it.
+  /// For Winograd's way, instead of the filter, where that allows it.
   at::Tensor transformed;
 };
 
@@ -101,6 +103,7 @@ class PreparedNetwork {
       TORCH_CHECK(step.filter.dim() == 4 && step.filter.scalar_type() == at::kFloat, "a filter to prepare is [out, in, height, width] in float32");
       TORCH_CHECK(step.bias.dim() == 1 && step.bias.size(0) == step.filter.size(0) && step.bias.scalar_type() == at::kFloat, "a bias to prepare is [out] in float32");
       TORCH_CHECK(step.stride > 0 && step.padding >= 0, "a stride is positive, a padding is not negative");
+      step.sizes = step.filter.sizes().vec();
       if (quantized(step.input))
         quantize(step);
       else
@@ -110,7 +113,7 @@ class PreparedNetwork {
   }
 
   at::Tensor run(const at::Tensor& given) {
-    TORCH_CHECK(given.dim() == 4 && given.size(1) == steps_[0].filter.size(1), "the network takes ", steps_[0].filter.size(1), " channels, and was given ", given.sizes());
+    TORCH_CHECK(given.dim() == 4 && given.size(1) == steps_[0].sizes[1], "the network takes ", steps_[0].sizes[1], " channels, and was given ", given.sizes());
     const auto x = given.to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
     Plan& plan = plan_for(x);
     const auto y = at::empty(plan.result_shape, x.options().dtype(wide_).memory_format(at::MemoryFormat::ChannelsLast));
@@ -146,10 +149,13 @@ class PreparedNetwork {
   }
 
   void widen(Step& step) {
-    const auto sizes = step.filter.sizes();
-    const bool fits = wide_ == at::kBFloat16 && step.stride == 1 && step.padding == 1 && sizes[2] == 3 && sizes[3] == 3;
-    if (fits && !quantized(step.output) && (step.add < 0 || !quantized(step.add)) && winograd::can_transform(sizes[1], sizes[0])) step.transformed = winograd::transformed(step.filter);
-    step.filter = step.filter.to(wide_).contiguous();
+    const bool fits = wide_ == at::kBFloat16 && step.stride == 1 && step.padding == 1 && step.sizes[2] == 3 && step.sizes[3] == 3;
+    if (!fits || quantized(step.output) || (step.add >= 0 && quantized(step.add)) || !winograd::can_transform(step.sizes[1], step.sizes[0])) {
+      step.filter = step.filter.to(wide_).contiguous();
+      return;
+    }
+    step.transformed = winograd::transformed(step.filter);
+    step.filter = at::Tensor();
   }
 
   Plan& plan_for(const at::Tensor& x) {
@@ -245,14 +251,14 @@ class PreparedNetwork {
 
   void convolve(Draft& draft, Step& step) {
     const auto x = draft.memories[static_cast<size_t>(step.input)];
-    TORCH_CHECK(x && x.get_desc().dims()[1] == step.filter.size(1), "a convolution of the network takes ", step.filter.size(1), " channels");
-    const auto shape = shape_after(x, step.filter.size(0), step.filter.size(2), step.filter.size(3), step.stride, step.padding);
+    TORCH_CHECK(x && x.get_desc().dims()[1] == step.sizes[1], "a convolution of the network takes ", step.sizes[1], " channels");
+    const auto shape = shape_after(x, step.sizes[0], step.sizes[2], step.sizes[3], step.stride, step.padding);
     const auto sum_scale = step.add < 0 ? 0.0f : placed_on_summand(draft, step, shape);
     if (step.add < 0) place(draft, step.output, shape);
     const auto y = draft.memories[static_cast<size_t>(step.output)];
-    const winograd::Shape picture{shape[0], shape[2], shape[3], step.filter.size(1), step.filter.size(0)};
-    if (step.transformed.defined() && winograd::pays(picture)) {
-      draft.plan.executions.push_back([=, &step] { convolve_minimally(step, picture, x, y); });
+    if (step.transformed.defined()) {
+      const winograd::Shape pictures{shape[0], shape[2], shape[3], step.sizes[1], step.sizes[0]};
+      draft.plan.executions.push_back([=, &step] { convolve_minimally(step, pictures, x, y); });
       return;
     }
     const auto attributes = attributes_of(step, sum_scale);
@@ -333,7 +339,7 @@ int64_t integer(const Napi::Object& object, const char* name) { return object.Ge
 
 Step step_of(const Napi::Object& given, SlotMap& tensors) {
   const bool convolves = given.Get("kind").As<Napi::String>().Utf8Value() == "convolution";
-  Step step{convolves, integer(given, "input"), integer(given, "output"), -1, false, 0, 0, {}, {}, {}, {}, {}};
+  Step step{convolves, integer(given, "input"), integer(given, "output"), -1, false, 0, 0, {}, {}, {}, {}, {}, {}};
   if (!convolves) return step;
   step.add = integer(given, "add");
   step.relu = given.Get("relu").As<Napi::Boolean>().Value();
