@@ -1,6 +1,6 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { UserError } from '@chameleon/core';
+import { UserError } from '@chameleon/core/errors';
 import { hasPictureName } from './picture-type.js';
 
 /** The files of one class, named relative to the folder that was read, with '/' between folders. */

@@ -1,6 +1,6 @@
 /** The loader's thread: decodes, augments and normalises pictures, away from the thread that computes. */
 import { parentPort } from 'node:worker_threads';
-import { randomStream } from '@chameleon/core';
+import { randomStream } from '@chameleon/core/random';
 import { decodePicture } from './decode.js';
 import type { Job, JobPicture, JobReply, JobRequest, JobResult, SharedPicture } from './loader-job.js';
 import { normalize } from './normalize.js';

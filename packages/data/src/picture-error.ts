@@ -1,4 +1,4 @@
-import { UserError } from '@chameleon/core';
+import { UserError } from '@chameleon/core/errors';
 
 /**
  * Why a picture can't be used. `missing`: no such file, or not readable; `empty`: zero bytes;

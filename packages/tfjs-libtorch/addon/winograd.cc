@@ -9,7 +9,8 @@
 #include <algorithm>
 #include <iterator>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+// Clang knows the pragma below by another name, and GCC the instructions since 10.
+#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 10 && !defined(__clang__)
 #define CHAMELEON_WINOGRAD 1
 #include <cpuid.h>
 #include <immintrin.h>
@@ -63,12 +64,14 @@ struct Pixels {
 
 int64_t rounded_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
+/// Intel's manual, volume 2A, CPUID: leaf 7.
 bool processor_can() {
   unsigned a, b, c, d;
   // Processors with AMX multiply bfloat16 in tiles, and faster so.
-  constexpr unsigned amx_bf16 = 1u << 22;
+  constexpr unsigned amx_bf16 = 1u << 22, avx512_bf16 = 1u << 5;
   const bool has_amx = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & amx_bf16);
-  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && !has_amx;
+  const bool multiplies_halves = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16);
+  return multiplies_halves && !has_amx && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-import { UserError } from '@chameleon/core';
+import { UserError } from '@chameleon/core/errors';
 import { z } from 'zod';
 
 /** `shards.json`: which picture lies in which shard, from which byte on, and the digests of both. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { UserError } from '@chameleon/core';
+import { UserError } from '@chameleon/core/errors';
 import { mapBounded } from '../bounded.js';
 import type { FolderTree } from '../class-folders.js';
 import { INDEX_NAME, type ShardIndex, parseShardIndex } from './shard-index.js';

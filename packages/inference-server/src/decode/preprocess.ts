@@ -1,4 +1,4 @@
-import { decodePicture, normalize, validationPicture } from '@chameleon/data';
+import { decodePicture, normalize, validationPicture } from '@chameleon/data/decoding';
 import type { DecodeRequest, DecodedPicture } from './messages.js';
 
 /**

@@ -1,6 +1,6 @@
 import { parentPort } from 'node:worker_threads';
-import { messageOf } from '@chameleon/core';
-import { PictureError } from '@chameleon/data';
+import { messageOf } from '@chameleon/core/errors';
+import { PictureError } from '@chameleon/data/decoding';
 import type { DecodeReply, DecodeRequest } from './messages.js';
 import { preprocessUpload } from './preprocess.js';
 
