@@ -12,6 +12,9 @@ import { join } from 'node:path';
 /** The folder that the compiler looks into by itself. Named once more, it comes before C++'s own, whose `#include_next` then finds nothing. */
 const DEFAULT_INCLUDE = '/usr/include';
 
+/** What a source needs that speaks to Node. */
+export const nodeFlags = (modules) => ['-DNAPI_VERSION=8', '-DNODE_ADDON_API_CPP_EXCEPTIONS', '-isystem', join(modules, 'node-addon-api'), '-isystem', join(modules, 'node-api-headers', 'include')];
+
 /**
  * The flags of every source. Headers that aren't ours are system headers: their warnings are not ours either.
  * @param {Toolchain} toolchain
@@ -19,7 +22,7 @@ const DEFAULT_INCLUDE = '/usr/include';
  */
 export function compileFlags({ standard, libtorch, gloo, nccl = [], oldStrings, openmp = false, modules }) {
   const { include } = libtorch;
-  const headers = [join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include'), join(include, 'torch', 'csrc', 'api', 'include'), include, ...nccl];
+  const headers = [join(include, 'torch', 'csrc', 'api', 'include'), include, ...nccl];
   return [
     '-O3',
     // A square root that might set errno can't be vectorised.
@@ -30,8 +33,7 @@ export function compileFlags({ standard, libtorch, gloo, nccl = [], oldStrings, 
     ...(openmp ? ['-fopenmp'] : []),
     '-Wall',
     '-Wextra',
-    '-DNAPI_VERSION=8',
-    '-DNODE_ADDON_API_CPP_EXCEPTIONS',
+    ...nodeFlags(modules),
     ...(gloo ? ['-DUSE_C10D_GLOO'] : []),
     ...(nccl.length > 0 ? ['-DUSE_C10D_NCCL'] : []),
     ...(libtorch.kind === 'debian' ? [] : [`-D_GLIBCXX_USE_CXX11_ABI=${oldStrings ? 0 : 1}`]),

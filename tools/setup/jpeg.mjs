@@ -1,6 +1,6 @@
 import { existsSync, realpathSync } from 'node:fs';
-import { join } from 'node:path';
 import { buildAddon, planAddon } from './addon.mjs';
+import { nodeFlags } from './compile.mjs';
 import { SetupError } from './errors.mjs';
 import { stampOf } from './files.mjs';
 
@@ -13,12 +13,11 @@ const HEADERS = ['/usr/include/jpeglib.h', '/usr/local/include/jpeglib.h'];
  */
 export function planJpeg({ compiler, header, layout }) {
   const { modules, jpegSources, jpegAddon } = layout;
-  const headers = [join(modules, 'node-addon-api'), join(modules, 'node-api-headers', 'include')].flatMap((folder) => ['-isystem', folder]);
   return planAddon({
     sources: jpegSources,
     addon: jpegAddon,
     commands: {
-      compile: (source, object) => [compiler, '-O3', '-std=c++17', '-fPIC', '-Wall', '-Wextra', '-DNAPI_VERSION=8', '-DNODE_ADDON_API_CPP_EXCEPTIONS', ...headers, '-c', source, '-o', object],
+      compile: (source, object) => [compiler, '-O3', '-std=c++17', '-fPIC', '-Wall', '-Wextra', ...nodeFlags(modules), '-c', source, '-o', object],
       link: (objects, addon) => [compiler, '-shared', ...objects, '-o', addon, '-Wl,-z,now', '-ljpeg'],
     },
     stamps: [realpathSync(compiler), stampOf(compiler), stampOf(header)],

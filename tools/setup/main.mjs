@@ -8,7 +8,7 @@ import { asSetupError, SetupError } from './errors.mjs';
 import { withLock } from './lock.mjs';
 import { bringJpeg } from './jpeg.mjs';
 import { bringPackages } from './npm-packages.mjs';
-import { lookAround } from './machine.mjs';
+import { findCompiler, lookAround } from './machine.mjs';
 import { HELP, parseOptions } from './options.mjs';
 import { createReport } from './report.mjs';
 import { createLog, createRunner } from './run.mjs';
@@ -64,10 +64,10 @@ async function setUp({ options, layout, env, run, report }) {
   await bringPackages({ layout, run, report, force });
   const engine = await bringEngine({ options, layout, env, run, report, warn, save }, force ? emptyState() : before);
   save(engine.state);
-  const { compiler, gpu } = lookAround(env, layout);
-  const decoding = await bringJpeg({ compiler, layout, run, report, warn, force }, engine.state);
+  const decoding = await bringJpeg({ compiler: findCompiler(env), layout, run, report, warn, force }, engine.state);
   save(decoding);
   if (options.engine === 'tensorflow') {
+    const { compiler, gpu } = lookAround(env, layout);
     await bringTensorflow({ layout, env, compiler, gpu, run, report, force });
   }
   if (options.withReference) await bringSchemas({ layout, env, run, report, force });

@@ -6,11 +6,11 @@
 namespace chameleon {
 namespace {
 
+using winograd::halves;
+
 at::Tensor tensor_of(Environment& here, const Napi::Value& value) { return here.tensors.get(value.As<Napi::Number>().DoubleValue()); }
 
 bool is_half_image(const at::Tensor& tensor) { return tensor.dim() == 4 && tensor.is_cpu() && tensor.scalar_type() == at::kBFloat16 && tensor.numel() > 0; }
-
-Half* halves(const at::Tensor& image) { return static_cast<Half*>(image.data_ptr()); }
 
 /// The pictures' convolution to so many channels.
 winograd::Shape shape_of(const at::Tensor& image, int64_t out) { return {image.size(0), image.size(1), image.size(2), image.size(3), out}; }

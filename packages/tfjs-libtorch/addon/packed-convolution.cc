@@ -22,6 +22,7 @@ namespace chameleon {
 namespace {
 
 using dnnl::memory;
+using winograd::halves;
 using onednn::Layout, onednn::as_it_lies, onednn::bytes, onednn::laid_out, onednn::reorder;
 
 enum class Way { forward, input, filter };
@@ -248,8 +249,6 @@ at::Tensor image(Environment& here, const Napi::Value& value) {
 }
 
 std::vector<int64_t> channels_first(at::IntArrayRef shape) { return {shape[0], shape[3], shape[1], shape[2]}; }
-
-Half* halves(const at::Tensor& image) { return static_cast<Half*>(image.data_ptr()); }
 
 at::Tensor empty_image(const std::vector<int64_t>& shape, at::ScalarType type) { return at::empty({shape[0], shape[2], shape[3], shape[1]}, type); }
 

@@ -41,6 +41,12 @@ struct Grid {
   int64_t batch, height, width, rows, columns;
   explicit Grid(const Shape& s) : batch(s.batch), height(s.height), width(s.width), rows((s.height + 1) / 2), columns((s.width + 1) / 2) {}
   int64_t tiles() const { return batch * rows * columns; }
+
+  /// Where a tile's first output lies.
+  struct Corner {
+    int64_t picture, top, left;
+  };
+  Corner corner(int64_t tile) const { return {tile / (rows * columns), tile / columns % rows * 2, tile % columns * 2}; }
 };
 
 /// Where the pixels of a tile begin, kSide to a row; those that lie off the picture are zeros.
@@ -52,8 +58,9 @@ struct Pixels {
 
   Pixels(const Half* pictures, int64_t channels, const Grid& g, int64_t tile, const Half* zeros) {
     constexpr int64_t border = kSide == 4 ? 1 : 0;
-    const int64_t top = tile / g.columns % g.rows * 2 - border, left = tile % g.columns * 2 - border;
-    const Half* picture = pictures + tile / (g.rows * g.columns) * g.height * g.width * channels;
+    const auto corner = g.corner(tile);
+    const int64_t top = corner.top - border, left = corner.left - border;
+    const Half* picture = pictures + corner.picture * g.height * g.width * channels;
     for (int64_t i = 0; i < kSide; i++)
       for (int64_t j = 0; j < kSide; j++) {
         const bool inside = top + i >= 0 && top + i < g.height && left + j >= 0 && left + j < g.width;
@@ -296,7 +303,7 @@ void write_outputs(const float* sums, const Grid& grid, int64_t channels, int64_
     __m512 low[4], high[4];
     outputs_of(sums + t * kGroup, count * kGroup, low);
     outputs_of(sums + t * kGroup + 16, count * kGroup, high);
-    const int64_t tile = first + t, top = tile / grid.columns % grid.rows * 2, left = tile % grid.columns * 2, picture = tile / (grid.rows * grid.columns);
+    const auto [picture, top, left] = grid.corner(first + t);
     for (int64_t i = 0; i < 4; i++) {
       const int64_t row = top + i / 2, column = left + i % 2;
       if (row >= grid.height || column >= grid.width) continue;

@@ -13,6 +13,9 @@ struct Shape {
   int64_t batch, height, width, in, out;
 };
 
+/// The values of a tensor in bfloat16.
+inline Half* halves(const at::Tensor& tensor) { return static_cast<Half*>(tensor.data_ptr()); }
+
 /// Whether this processor gains by it at all, and filters of so many channels can be transformed.
 bool can_transform(int64_t in, int64_t out);
 
